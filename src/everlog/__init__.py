@@ -1,0 +1,74 @@
+"""everlog: one library and one API for the event log of a whole system."""
+
+from __future__ import annotations
+
+from everlog.core.aggregate import AggregateRoot
+from everlog.core.event import event
+from everlog.core.record import Record
+from everlog.core.reducer import Reducer, reducer
+from everlog.core.stream import ANY, EXISTS, NEW, Expectation
+from everlog.errors import (
+    CannotOpen,
+    ClockAhead,
+    Conflict,
+    EventValidationError,
+    EverlogError,
+    IdConflict,
+    InvalidInput,
+    NotFound,
+    NotPortable,
+    OutcomeUnknown,
+    StorageError,
+    StoreClosed,
+    UnknownEvent,
+    WrongVersion,
+)
+from everlog.store.event_store import EventStore, Imported, Status, StoreInfo
+from everlog.store.folding import every
+from everlog.store.hooks import HookFailure
+from everlog.store.preparing import to
+from everlog.store.reading import Reading
+from everlog.store.verifying import Verification
+from everlog.subscriptions.causation import caused_by
+from everlog.subscriptions.projector import Appended, Projector
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ANY",
+    "EXISTS",
+    "NEW",
+    "AggregateRoot",
+    "Appended",
+    "CannotOpen",
+    "ClockAhead",
+    "Conflict",
+    "EventStore",
+    "EventValidationError",
+    "EverlogError",
+    "Expectation",
+    "HookFailure",
+    "IdConflict",
+    "Imported",
+    "InvalidInput",
+    "NotFound",
+    "NotPortable",
+    "OutcomeUnknown",
+    "Projector",
+    "Reading",
+    "Record",
+    "Reducer",
+    "Status",
+    "StorageError",
+    "StoreClosed",
+    "StoreInfo",
+    "UnknownEvent",
+    "Verification",
+    "WrongVersion",
+    "__version__",
+    "caused_by",
+    "event",
+    "every",
+    "reducer",
+    "to",
+]

@@ -1,0 +1,1 @@
+"""Where logs live: one folder per kind of database, with the same files in each."""

@@ -1,0 +1,92 @@
+"""`MemoryLedger`: the ledger port over lists and dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from everlog.adapters.memory import reading
+from everlog.adapters.memory.tables import Tables
+from everlog.adapters.memory.writing import write
+from everlog.core.record import StoredRecord
+from everlog.core.selection import Cursor, Page, Selection
+from everlog.core.sequencer import Head, Identity
+from everlog.core.snapshot import Snapshot, SnapshotKey
+from everlog.errors import NotSupported
+from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
+from everlog.ports.owner import Owner
+from everlog.ports.seams import Seams
+
+
+class MemoryLedger:
+    """A ledger that lives as long as its process. To be made in the running loop that uses it."""
+
+    def __init__(self, *, seams: Seams | None = None) -> None:
+        self._seams = seams or Seams()
+        self._owner = Owner("the store in memory")
+        self._tables = Tables()
+        random = self._seams.random_bytes
+        self._identity = Identity(
+            ledger=random(16).hex(), node=random(8).hex(), epoch=random(8).hex()
+        )
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(durable=False, shared=False, backup=False)
+
+    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        return write(
+            self._open(), requests, identity=self._identity, now_ms=self._seams.now_ms()
+        )
+
+    async def read(
+        self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
+    ) -> Page:
+        return reading.read_page(self._open(), selection, cursor, size)
+
+    async def fold_from(
+        self, selection: Selection, key: SnapshotKey | None, *, size: int = 500
+    ) -> FoldStart:
+        return reading.fold_start(self._open(), selection, key, size)
+
+    async def find(self, ids: Sequence[str]) -> Sequence[StoredRecord | None]:
+        tables = self._open()
+        return [tables.by_id.get(id) for id in ids]
+
+    async def overtaken(self, stream: str, register: str, place: tuple[str, str]) -> bool:
+        newest = self._open().registers.get((stream, register))
+        return newest is not None and newest > place
+
+    async def streams_of(self, relations: Sequence[str]) -> Sequence[str]:
+        return self._open().streams_of(relations)
+
+    async def relations_of(self, streams: Sequence[str]) -> Sequence[str]:
+        return self._open().relations_of(streams)
+
+    async def find_snapshot(self, key: SnapshotKey) -> Snapshot | None:
+        return self._open().snapshots.get(key)
+
+    async def head(self) -> Head:
+        return self._open().head
+
+    async def check(self) -> Sequence[Problem]:
+        self._open()
+        return []
+
+    async def backup(self, path: str) -> None:
+        self._open()
+        raise NotSupported(
+            "a store in memory has no file to back up; import its records into another store: "
+            "await other.import_records(store.read())"
+        )
+
+    async def close(self) -> None:
+        if not self._owner.forked:
+            self._owner.closed = True
+
+    def _open(self) -> Tables:
+        self._owner.check()
+        return self._tables

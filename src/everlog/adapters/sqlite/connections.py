@@ -1,0 +1,215 @@
+"""Connections: how a ledger file is opened, recognised, created and closed."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from everlog.adapters.sqlite import schema
+from everlog.adapters.sqlite.failures import as_storage_error
+from everlog.core.sequencer import EMPTY, Identity
+from everlog.errors import CannotOpen, ForeignFile, LedgerBusy, NewerFormat
+
+T = TypeVar("T")
+
+Durability = Literal["full", "relaxed"]
+"""`full`: an append that has returned survives a power cut. `relaxed`: it survives the death of the
+process, and a power cut may take the last appends back, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A ledger file and how to treat it."""
+
+    path: str
+    durability: Durability
+    timeout_s: float
+    checkpoints_race: bool
+    """Whether this SQLite has the race between checkpoints: then only we checkpoint, under a lock."""
+
+
+def checkpoints_race(version: tuple[int, int, int]) -> bool:
+    """Whether this version of SQLite can corrupt a file when two connections checkpoint.
+
+    From sqlite.org/wal.html, "The WAL-reset bug": 3.7.0 to 3.51.2, fixed in 3.51.3 and in the
+    back-ports 3.50.7 and 3.44.6.
+    """
+    if version >= (3, 51, 3):
+        return False
+    return not (
+        (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
+    )
+
+
+def open_or_create(place: Place, random_bytes: Callable[[int], bytes]) -> Identity:
+    """Returns who the ledger in the file is; creates it if there is none.
+
+    Raises `CannotOpen`, or its `ForeignFile` and `NewerFormat`; then the file is as it was.
+    """
+    _create_file(place.path)
+    deadline = time.monotonic() + place.timeout_s
+    while True:
+        try:
+            connection = sqlite3.connect(place.path, isolation_level=None, timeout=place.timeout_s)
+            try:
+                return _identify_or_set_up(connection, place, random_bytes)
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            name: str = getattr(error, "sqlite_errorname", "") or ""
+            if name.startswith("SQLITE_NOTADB"):
+                raise ForeignFile(
+                    f"{place.path} is not a database; it was not touched: choose another path"
+                ) from error
+            # Two processes that create the same file meet here: switching to WAL does not wait.
+            if not name.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                failure = as_storage_error(error, place.path)
+                if isinstance(failure, LedgerBusy):
+                    raise failure from error
+                raise CannotOpen(str(failure)) from error
+            time.sleep(0.005 + 0.02 * random.random())  # noqa: S311 - jitter, not a secret
+
+
+def connect_writer(place: Place) -> sqlite3.Connection:
+    """Returns the connection that writes; to be used by one thread only."""
+    connection = _connect(place)
+    connection.execute(
+        "PRAGMA synchronous = FULL" if place.durability == "full" else "PRAGMA synchronous = NORMAL"
+    )
+    return connection
+
+
+def connect_reader(place: Place) -> sqlite3.Connection:
+    """Returns a connection that cannot write."""
+    connection = _connect(place)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _connect(place: Place) -> sqlite3.Connection:
+    # check_same_thread: each is used by one thread, and closed by another when that one has ended.
+    connection = sqlite3.connect(
+        place.path,
+        isolation_level=None,
+        timeout=place.timeout_s,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    connection.execute("PRAGMA mmap_size = 0")  # an I/O error in mapped memory kills the process
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if place.checkpoints_race:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
+
+
+def _create_file(path: str) -> None:
+    # Before SQLite does, for its mode: a log is nobody else's business. Never opened when it exists:
+    # closing a second descriptor would drop the locks of every connection in this process.
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if os.path.isdir(path):
+            raise CannotOpen(f"{path} is a directory; name a file in it") from None
+    except FileNotFoundError as error:
+        raise CannotOpen(
+            f"there is no directory {os.path.dirname(path)!r}; create it first"
+        ) from error
+    except OSError as error:
+        raise CannotOpen(
+            f"{path} cannot be created ({error.strerror}); check the directory's permissions"
+        ) from error
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise CannotOpen(f"{path} cannot be read and written; check its permissions")
+
+
+def _identify_or_set_up(
+    connection: sqlite3.Connection, place: Place, random_bytes: Callable[[int], bytes]
+) -> Identity:
+    if _is_ours(connection, place.path):
+        return _identity(connection)
+    # synchronous first, so that a ledger is whole on disk before anything is appended to it.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not _is_ours(connection, place.path):  # another process may have been faster
+            # Not executescript: it would commit the transaction that is open.
+            for statement in statements(schema.CREATE):
+                connection.execute(statement)
+            identity = Identity(
+                ledger=random_bytes(16).hex(), node=random_bytes(8).hex(), epoch=random_bytes(8).hex()
+            )
+            connection.execute(
+                schema.INSERT_LEDGER,
+                (
+                    identity.ledger,
+                    identity.node,
+                    identity.epoch,
+                    EMPTY.position,
+                    EMPTY.chain,
+                    EMPTY.clock,
+                    *EMPTY.newest,
+                ),
+            )
+            connection.execute(_SET_APPLICATION_ID)
+            connection.execute(_SET_USER_VERSION)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("PRAGMA journal_mode = WAL")
+    return _identity(connection)
+
+
+# PRAGMA takes no bound values; both are constants of ours.
+_SET_APPLICATION_ID = "PRAGMA application_id = 1702259815"
+_SET_USER_VERSION = "PRAGMA user_version = 1"
+
+
+def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
+    """Whether the file is a ledger; False if it is empty. Raises if it is anything else."""
+    [application] = connection.execute("PRAGMA application_id").fetchone()
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    [objects] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application == 0 and version == 0 and objects == 0:
+        return False
+    if application != schema.APPLICATION_ID:
+        raise ForeignFile(
+            f"{path} is a database of another program; it was not touched: choose another path"
+        )
+    if version > schema.SCHEMA_VERSION:
+        raise NewerFormat(
+            f"{path} has format {version}, this everlog knows up to {schema.SCHEMA_VERSION}; "
+            "it was not touched: upgrade everlog"
+        )
+    if version < 1:
+        raise ForeignFile(f"{path} has an impossible format {version}; it was not touched")
+    return True
+
+
+def _identity(connection: sqlite3.Connection) -> Identity:
+    [mode] = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        [mode] = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise CannotOpen(
+                f"the file stays in journal mode {mode!r}: WAL needs a local disk, not a network's"
+            )
+    return Identity(*connection.execute(schema.SELECT_IDENTITY).fetchone())
+
+
+def statements(script: str) -> list[str]:
+    """Returns the statements of a script, one by one."""
+    found: list[str] = []
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            found.append(pending.strip())
+            pending = ""
+    return found

@@ -1,0 +1,248 @@
+"""`SqliteLedger`: the ledger port over one file, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
+
+from everlog.adapters.sqlite import reading, schema
+from everlog.adapters.sqlite.connections import (
+    Durability,
+    Place,
+    checkpoints_race,
+    connect_reader,
+    open_or_create,
+)
+from everlog.adapters.sqlite.failures import as_storage_error
+from everlog.adapters.sqlite.writing import Writer
+from everlog.core.record import StoredRecord
+from everlog.core.selection import Cursor, Page, Selection
+from everlog.core.sequencer import Head, Identity
+from everlog.core.snapshot import Snapshot, SnapshotKey
+from everlog.errors import CannotOpen
+from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
+from everlog.ports.owner import Owner
+from everlog.ports.seams import Seams
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 2
+"""Threads that read, each with a connection of its own."""
+
+
+class SqliteLedger:
+    """A ledger in one SQLite file, shared by any number of processes.
+
+    One thread writes and two read, each with its own connection, so the event loop never waits for
+    the disk and readers never wait for writers.
+    """
+
+    def __init__(self, place: Place, seams: Seams) -> None:
+        """Use `SqliteLedger.open`."""
+        self._place = place
+        self._seams = seams
+        self._owner = Owner(f"the store on {place.path}")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="everlog-writer")
+        self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="everlog-reader")
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._writer: Writer | None = None
+        self._identity: Identity | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        path: str,
+        *,
+        durability: Durability = "full",
+        timeout_s: float = 30.0,
+        seams: Seams | None = None,
+        guard_checkpoints: bool | None = None,
+    ) -> SqliteLedger:
+        """Opens the ledger in a file, creating both if need be.
+
+        - `durability`: `"full"` or, by name only, `"relaxed"`
+        - `timeout_s`: how long to wait for another process's write
+        - `guard_checkpoints`: make checkpoints under a lock of our own; by default where this
+          SQLite needs it
+
+        Raises `CannotOpen`, `ForeignFile`, `NewerFormat` or `LedgerBusy`.
+        """
+        if durability not in ("full", "relaxed"):
+            raise CannotOpen(f"durability={durability!r} is none; use 'full' or 'relaxed'")
+        if guard_checkpoints is None:
+            guard_checkpoints = checkpoints_race(sqlite3.sqlite_version_info)
+        place = Place(os.path.abspath(path), durability, timeout_s, guard_checkpoints)
+        ledger = cls(place, seams or Seams())
+        try:
+            await ledger._in_thread(ledger._writing, ledger._set_up)
+        except BaseException:
+            await ledger.close()
+            raise
+        return ledger
+
+    @property
+    def identity(self) -> Identity:
+        assert self._identity is not None
+        return self._identity
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(durable=True, shared=True, backup=True)
+
+    @property
+    def path(self) -> str:
+        """The file, as an absolute path."""
+        return self._place.path
+
+    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        self._owner.check()
+        assert self._writer is not None
+        return await self._in_thread(self._writing, self._writer.commit, requests)
+
+    async def read(
+        self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
+    ) -> Page:
+        return await self._look(reading.read_page, selection, cursor, size)
+
+    async def fold_from(
+        self, selection: Selection, key: SnapshotKey | None, *, size: int = 500
+    ) -> FoldStart:
+        return await self._look(reading.fold_start, selection, key, size)
+
+    async def find(self, ids: Sequence[str]) -> Sequence[StoredRecord | None]:
+        return await self._look(reading.find, ids)
+
+    async def overtaken(self, stream: str, register: str, place: tuple[str, str]) -> bool:
+        return await self._look(reading.overtaken, stream, register, place)
+
+    async def streams_of(self, relations: Sequence[str]) -> Sequence[str]:
+        return await self._look(reading.names, schema.SELECT_STREAMS_OF, relations)
+
+    async def relations_of(self, streams: Sequence[str]) -> Sequence[str]:
+        return await self._look(reading.names, schema.SELECT_RELATIONS_OF, streams)
+
+    async def find_snapshot(self, key: SnapshotKey) -> Snapshot | None:
+        return await self._look(reading.find_snapshot, key)
+
+    async def head(self) -> Head:
+        return await self._look(reading.head)
+
+    async def check(self) -> Sequence[Problem]:
+        return await self._look(reading.check)
+
+    async def backup(self, path: str) -> None:
+        await self._look(_copy_to, path)
+
+    async def writer_pragma(self, name: str) -> object:
+        """Returns a setting of the connection that writes, such as `synchronous`."""
+        self._owner.check()
+        assert self._writer is not None
+        return await self._in_thread(self._writing, self._writer.pragma, name)
+
+    async def close(self) -> None:
+        if self._owner.closed or self._owner.forked:
+            return
+        self._owner.closed = True
+        loop = asyncio.get_running_loop()
+        # Behind whatever is still being written; shielded, so that a cancelled close still closes.
+        await asyncio.shield(loop.run_in_executor(self._writing, self._close))
+        self._writing.shutdown(wait=False)
+
+    def _set_up(self) -> None:
+        self._identity = open_or_create(self._place, self._seams.random_bytes)
+        try:
+            self._writer = Writer(self._place, self._identity, self._seams.now_ms)
+        except OSError as error:
+            raise CannotOpen(
+                f"{self._place.path}-lock cannot be created ({error.strerror}); "
+                "check the directory's permissions"
+            ) from error
+
+    def _close(self) -> None:
+        self._reading.shutdown(wait=True)
+        for connection in self._readers:
+            connection.close()
+        self._readers.clear()
+        if self._writer is not None:
+            self._writer.close()
+
+    async def _look(
+        self, look: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kw: P.kwargs
+    ) -> T:
+        self._owner.check()
+
+        def run() -> T:
+            return look(self._reader(), *args, **kw)
+
+        return await self._in_thread(self._reading, run)
+
+    def _reader(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = connect_reader(self._place)
+            self._readers.append(connection)
+        return connection
+
+    async def _in_thread(
+        self, executor: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kw: P.kwargs
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(executor, lambda: function(*args, **kw))
+        except sqlite3.Error as error:
+            raise as_storage_error(error, self._place.path) from error
+
+
+def _copy_to(connection: sqlite3.Connection, path: str) -> None:
+    # VACUUM INTO and not a copy of the file: opening and closing the file here would drop the locks
+    # of every connection in this process, and the WAL would be missed.
+    path = os.path.abspath(path)
+    if os.path.exists(path):
+        raise CannotOpen(f"{path} exists; name a file that does not, a backup replaces nothing")
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        raise CannotOpen(f"there is no directory {directory!r} for the backup; create it first")
+    partial = path + ".partial"
+    try:
+        _remove(partial)
+        connection.execute("PRAGMA query_only = OFF")  # it counts the new file as written to
+        try:
+            connection.execute("VACUUM INTO ?", (partial,))
+        finally:
+            connection.execute("PRAGMA query_only = ON")
+        os.chmod(partial, 0o600)
+        _sync(partial)
+        os.link(partial, path)  # unlike rename, refuses to replace what has come meanwhile
+        _sync(directory)
+    except FileExistsError as error:
+        raise CannotOpen(f"{path} exists now; name a file that does not") from error
+    except OSError as error:
+        raise CannotOpen(f"the backup {path} cannot be written ({error.strerror})") from error
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN":
+            raise CannotOpen(f"the backup {path} cannot be written ({error})") from error
+        raise
+    finally:
+        _remove(partial)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,307 @@
+"""Reading: pages of records, and what else is looked up. Runs on a reader's thread."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+from everlog.adapters.sqlite import schema
+from everlog.core.fold_order import merge
+from everlog.core.record import StoredRecord
+from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
+from everlog.core.sequencer import Head
+from everlog.core.snapshot import Snapshot, SnapshotKey, reaches_past
+from everlog.ports.ledger import FoldStart, Problem
+
+T = TypeVar("T")
+
+Run = tuple[list[StoredRecord], bool]
+"""The next records of an ordered query, and whether there are no more behind them."""
+
+
+@contextmanager
+def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """Makes all statements inside see the same state of the ledger."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+def read_page(
+    connection: sqlite3.Connection, selection: Selection, cursor: Cursor | None, size: int
+) -> Page:
+    """Returns the next page."""
+    if selection.resolved:
+        return _page(connection, selection, cursor, size)
+    with one_moment(connection):
+        return _page(connection, _resolve(connection, selection), cursor, size)
+
+
+def fold_start(
+    connection: sqlite3.Connection, selection: Selection, key: SnapshotKey | None, size: int
+) -> FoldStart:
+    """Returns a snapshot that holds and the first page after it."""
+    with one_moment(connection):
+        revision = 0
+        if selection.relation is not None:
+            row = connection.execute(schema.SELECT_REVISION, (selection.relation,)).fetchone()
+            revision = 0 if row is None else row[0]
+        resolved = _resolve(connection, selection)
+        snapshot = None if key is None else find_snapshot(connection, key)
+        if snapshot is not None and not (
+            snapshot.revision == revision
+            and not reaches_past(snapshot, resolved)
+            and not _overtaken(connection, snapshot, resolved)
+        ):
+            snapshot = None
+        if snapshot is not None:
+            resolved = replace(resolved, after=max(resolved.after, snapshot.position))
+        return FoldStart(snapshot, _page(connection, resolved, None, size), revision)
+
+
+def find(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRecord | None]:
+    """Returns the records of the ids, None where there is none."""
+    rows = connection.execute(schema.SELECT_BY_IDS, (json.dumps(list(ids)),)).fetchall()
+    found = {record.id: record for record in map(StoredRecord._make, rows)}
+    return [found.get(id) for id in ids]
+
+
+def overtaken(
+    connection: sqlite3.Connection, stream: str, register: str, place: tuple[str, str]
+) -> bool:
+    """Whether a record of the stream and register stands after the place."""
+    row = connection.execute(schema.SELECT_REGISTER, (stream, register)).fetchone()
+    return row is not None and row > place
+
+
+def names(connection: sqlite3.Connection, statement: str, keys: Sequence[str]) -> list[str]:
+    """Returns the one column that a statement over a list of keys gives."""
+    return [name for [name] in connection.execute(statement, (json.dumps(list(keys)),))]
+
+
+def find_snapshot(connection: sqlite3.Connection, key: SnapshotKey) -> Snapshot | None:
+    """Returns the stored snapshot, whether it holds or not."""
+    row = connection.execute(
+        schema.SELECT_SNAPSHOT,
+        (key.scope, key.reducer, key.reducer_version, key.shape, key.filter),
+    ).fetchone()
+    return None if row is None else Snapshot(key, *row)
+
+
+def head(connection: sqlite3.Connection) -> Head:
+    """Returns how far the ledger has got."""
+    position, chain, clock, created, id = connection.execute(schema.SELECT_HEAD).fetchone()
+    return Head(position, chain, clock, (created, id))
+
+
+def check(connection: sqlite3.Connection) -> list[Problem]:
+    """Returns what the file contradicts in itself."""
+    problems: list[Problem] = []
+    for look in (_check_structure, _check_late, _check_registers, _check_newest):
+        try:
+            problems += look(connection)
+        except sqlite3.Error as error:
+            problems.append(Problem(None, f"the file cannot be read through: {error}"))
+    return problems
+
+
+def _check_structure(connection: sqlite3.Connection) -> Iterator[Problem]:
+    for [answer] in connection.execute("PRAGMA integrity_check(100)").fetchall():
+        if answer != "ok":
+            yield Problem(None, f"SQLite's integrity check: {answer}")
+
+
+def _check_late(connection: sqlite3.Connection) -> Iterator[Problem]:
+    for [position] in connection.execute(schema.CHECK_LATE).fetchall():
+        yield Problem(position, "its mark of having come late is wrong")
+
+
+def _check_registers(connection: sqlite3.Connection) -> Iterator[Problem]:
+    for stream, register in connection.execute(schema.CHECK_REGISTERS).fetchall():
+        yield Problem(None, f"the newest record of register {register!r} in {stream!r} is wrong")
+
+
+def _check_newest(connection: sqlite3.Connection) -> Iterator[Problem]:
+    if connection.execute(schema.CHECK_NEWEST).fetchone() is not None:
+        yield Problem(None, "the newest record of the ledger is wrong")
+
+
+def _resolve(connection: sqlite3.Connection, selection: Selection) -> Selection:
+    [position] = connection.execute(schema.SELECT_POSITION).fetchone()
+    until = position if selection.until is None else min(selection.until, position)
+    streams = selection.streams
+    if selection.relation is not None:
+        related = names(connection, schema.SELECT_STREAMS_OF, [selection.relation])
+        streams = tuple(related if streams is None else sorted({*related} & {*streams}))
+    return replace(selection, until=until, streams=streams, relation=None)
+
+
+def _overtaken(connection: sqlite3.Connection, snapshot: Snapshot, selection: Selection) -> bool:
+    """Whether a record that came after the snapshot belongs before its last one."""
+    # Only a late record can: one on time stands after everything that was there before it.
+    conditions, values = _conditions(selection)
+    row = connection.execute(
+        "SELECT 1 FROM records WHERE late = 1 AND (created, id) < (?, ?) AND position > ?"
+        + conditions
+        + " LIMIT 1",
+        (snapshot.created, snapshot.id, snapshot.position, *values),
+    ).fetchone()
+    return row is not None
+
+
+def _page(
+    connection: sqlite3.Connection, selection: Selection, cursor: Cursor | None, size: int
+) -> Page:
+    size = page_size(selection, cursor, size)
+    if size == 0 or selection.streams == ():
+        return Page((), selection, None)
+    if selection.order is Order.CREATED:
+        records, following = _page_by_creation(connection, selection, cursor, size)
+    else:
+        records, following = _page_by_position(connection, selection, cursor, size)
+    if following is not None and selection.limit is not None and following.given >= selection.limit:
+        following = None
+    return Page(records, selection, following)
+
+
+def _page_by_position(
+    connection: sqlite3.Connection, selection: Selection, cursor: Cursor | None, size: int
+) -> tuple[list[StoredRecord], Cursor | None]:
+    assert selection.until is not None
+    given = 0 if cursor is None else cursor.given
+    if selection.backwards:
+        until = selection.until if cursor is None else cursor.position - 1
+        records, ended = _by_position(
+            connection, replace(selection, until=until), size, descending=True
+        )
+    else:
+        after = selection.after if cursor is None else cursor.position
+        records, ended = _by_position(connection, replace(selection, after=after), size)
+    if ended:
+        return records, None
+    return records, Cursor(records[-1].position, None, given + len(records))
+
+
+def _by_position(
+    connection: sqlite3.Connection,
+    selection: Selection,
+    size: int,
+    ending: str = " ORDER BY position",
+    *,
+    descending: bool = False,
+) -> Run:
+    """Returns the next records in order of position, ascending or descending."""
+    if selection.streams is None or len(selection.streams) == 1:
+        return _run(connection, selection, size, ending, descending=descending)
+    # Over several streams SQLite would collect and sort all that is left for every page. So they are
+    # asked for in windows of positions, wider and wider until a page is full.
+    assert selection.until is not None
+    found: list[StoredRecord] = []
+    low, high = selection.after, selection.until
+    width = 4 * size
+    while low < high:
+        if descending:
+            start, end = max(low, high - width), high
+            high = start
+        else:
+            start, end = low, min(high, low + width)
+            low = end
+        window = replace(selection, after=start, until=end)
+        records, ended = _run(
+            connection, window, size - len(found), ending, descending=descending
+        )
+        found += records
+        if not ended or (len(found) >= size and low < high):
+            return found, False
+        width *= 2
+    return found, True
+
+
+def _page_by_creation(
+    connection: sqlite3.Connection, selection: Selection, cursor: Cursor | None, size: int
+) -> tuple[list[StoredRecord], Cursor | None]:
+    start = cursor or Cursor(selection.after, None, 0)
+    on_time_from = replace(selection, after=start.position)
+    on_time, on_time_ended = _by_position(
+        connection, on_time_from, size, " AND late = 0 ORDER BY position"
+    )
+    late, late_ended = _run(
+        connection,
+        selection,
+        size,
+        " AND late = 1 ORDER BY created, id"
+        if start.late is None
+        else " AND late = 1 AND (created, id) > (?, ?) ORDER BY created, id",
+        extra=start.late or (),
+    )
+    return merge(
+        on_time,
+        late,
+        on_time_ended=on_time_ended,
+        late_ended=late_ended,
+        start=start,
+        size=size,
+    )
+
+
+def _run(
+    connection: sqlite3.Connection,
+    selection: Selection,
+    size: int,
+    ending: str,
+    *,
+    descending: bool = False,
+    extra: Sequence[str] = (),
+) -> Run:
+    """Returns the next records of one ordered query: at most `size`, and a page of bytes."""
+    conditions, values = _conditions(selection)
+    cursor = connection.execute(
+        "SELECT "
+        + schema.COLUMNS
+        + " FROM records WHERE position > ? AND position <= ?"
+        + conditions
+        + ending
+        + (" DESC LIMIT ?" if descending else " LIMIT ?"),
+        (selection.after, selection.until, *values, *extra, size + 1),
+    )
+    records: list[StoredRecord] = []
+    room = PAGE_BYTES
+    make: Callable[[tuple[object, ...]], StoredRecord] = StoredRecord._make
+    try:
+        while room > 0:
+            rows = cursor.fetchmany(min(100, size + 1 - len(records)))
+            if not rows:
+                return records, True
+            records += map(make, rows)
+            if len(records) > size:
+                return records[:size], False
+            room -= sum(len(row[14] or "") + len(row[15] or "") for row in rows)
+        return records, False
+    finally:
+        cursor.close()
+
+
+def _conditions(selection: Selection) -> tuple[str, list[object]]:
+    """Returns what a selection asks besides positions, as SQL with its values."""
+    sql = ""
+    values: list[object] = []
+    if selection.streams is not None:
+        if len(selection.streams) == 1:
+            sql += " AND stream = ?"
+            values.append(selection.streams[0])
+        else:
+            sql += " AND stream IN (SELECT value FROM json_each(?))"
+            values.append(json.dumps(selection.streams))
+    if selection.types is not None:
+        sql += " AND type IN (SELECT value FROM json_each(?))"
+        values.append(json.dumps(selection.types))
+    if selection.as_of is not None:
+        sql += " AND created <= ?"
+        values.append(selection.as_of)
+    return sql, values

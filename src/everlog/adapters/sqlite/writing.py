@@ -1,0 +1,250 @@
+"""Writing: one transaction for a batch of requests. Runs on the writer's thread."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from everlog.adapters.sqlite import schema
+from everlog.adapters.sqlite.connections import Place, connect_writer
+from everlog.adapters.sqlite.failures import as_storage_error
+from everlog.adapters.sqlite.file_lock import FileLock
+from everlog.core.record import StoredRecord
+from everlog.core.relation import Relate, Related
+from everlog.core.sequencer import (
+    Append,
+    Head,
+    Identity,
+    Import,
+    Sequencer,
+    ids_of,
+    streams_of,
+)
+from everlog.core.snapshot import DropSnapshots, PutSnapshot
+from everlog.errors import EverlogError, FileReplaced, OutcomeUnknown, StorageError
+from everlog.ports.ledger import Outcome, Request
+
+CHECKPOINT_BYTES = 8 * 1024 * 1024
+"""About so much is written to the WAL between two checkpoints, where they are ours to make."""
+
+
+class Writer:
+    """The one connection of this store that writes."""
+
+    def __init__(self, place: Place, identity: Identity, now_ms: Callable[[], int]) -> None:
+        self._place = place
+        self._identity = identity
+        self._now_ms = now_ms
+        self._connection = connect_writer(place)
+        self._file = _file_id(place.path)
+        # Where checkpoints race, no commit may run beside one, in this process or another.
+        self._lock = FileLock(place.path + "-lock") if place.checkpoints_race else None
+        self._unchecked_bytes = 0
+
+    def commit(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Writes the requests in one transaction; raises `StorageError` if nothing was written."""
+        self._check_file()
+        with self._exclusive():
+            try:
+                outcomes = self._transact(requests)
+            except sqlite3.Error as error:
+                raise as_storage_error(error, self._place.path) from error
+            if self._lock is not None and self._unchecked_bytes > CHECKPOINT_BYTES:
+                self._checkpoint()
+        return outcomes
+
+    def pragma(self, name: str) -> object:
+        """Returns a setting of this very connection, for tests and for `doctor`."""
+        if not name.isidentifier():
+            raise ValueError(f"{name!r} is no pragma")
+        [value] = self._connection.execute("PRAGMA " + name).fetchone()
+        return value
+
+    def close(self) -> None:
+        """Closes the connection; the last one of a file moves the WAL into it."""
+        with self._exclusive():
+            self._connection.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _exclusive(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._lock is None else self._lock.held(self._place.timeout_s)
+
+    def _transact(self, requests: Sequence[Request]) -> list[Outcome]:
+        connection = self._connection
+        # Not deferred: a transaction that turns to writing later fails at once when another was
+        # faster, whatever the timeout.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes, rows = self._write(requests)
+        except BaseException:
+            _roll_back(connection)
+            raise
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            _roll_back(connection)
+            failure = as_storage_error(error, self._place.path)
+            if rows and not _surely_rolled_back(error):
+                raise OutcomeUnknown([row.id for row in rows]) from error
+            raise failure from error
+        self._unchecked_bytes += 5 * 4096 + sum(
+            2 * (len(row.data) + len(row.meta)) + 1024 for row in rows
+        )
+        return outcomes
+
+    def _write(self, requests: Sequence[Request]) -> tuple[list[Outcome], list[StoredRecord]]:
+        connection = self._connection
+        placing = [request for request in requests if isinstance(request, (Append, Import))]
+        sequencer = self._sequencer(placing) if placing else None
+        outcomes: list[Outcome] = []
+        for request in requests:
+            try:
+                if isinstance(request, (Append, Import)):
+                    assert sequencer is not None
+                    outcomes.append(sequencer.place(request))
+                    if isinstance(request, Append) and request.relations:
+                        self._relate(Relate(add=request.relations))
+                elif isinstance(request, Relate):
+                    outcomes.append(self._relate(request))
+                elif isinstance(request, PutSnapshot):
+                    outcomes.append(self._put_snapshot(request))
+                else:
+                    outcomes.append(self._drop_snapshots(request))
+            except StorageError:
+                raise
+            except EverlogError as error:
+                outcomes.append(error)
+        if sequencer is None or not sequencer.rows:
+            return outcomes, []
+        connection.executemany(
+            schema.INSERT_RECORD,
+            [(*row, late) for row, late in zip(sequencer.rows, sequencer.late, strict=True)],
+        )
+        connection.executemany(schema.UPSERT_REGISTER, sequencer.registers())
+        head = sequencer.head
+        connection.execute(
+            schema.UPDATE_HEAD, (head.position, head.chain, head.clock, *head.newest)
+        )
+        return outcomes, sequencer.rows
+
+    def _sequencer(self, requests: Sequence[Append | Import]) -> Sequencer:
+        connection = self._connection
+        position, chain, clock, created, id = connection.execute(schema.SELECT_HEAD).fetchone()
+        ids = ids_of(requests)
+        if len(ids) == 1:
+            known = connection.execute(schema.SELECT_BY_ID, ids).fetchall()
+        else:
+            known = connection.execute(schema.SELECT_BY_IDS, (json.dumps(ids),)).fetchall()
+        versions: dict[str, int] = {}
+        for stream in streams_of(requests):
+            row = connection.execute(schema.SELECT_VERSION, (stream,)).fetchone()
+            if row is not None:
+                versions[stream] = row[0]
+        return Sequencer(
+            Head(position, chain, clock, (created, id)),
+            self._identity,
+            now_ms=self._now_ms(),
+            known={record.id: record for record in map(StoredRecord._make, known)},
+            versions=versions,
+            newest=self._newest,
+        )
+
+    def _newest(self, stream: str, register: str) -> tuple[str, str] | None:
+        row: tuple[str, str] | None
+        row = self._connection.execute(schema.SELECT_REGISTER, (stream, register)).fetchone()
+        return row
+
+    def _relate(self, request: Relate) -> Related:
+        connection = self._connection
+        added = removed = 0
+        changed: set[str] = set()
+        for relation in request.clear:
+            count = connection.execute(schema.CLEAR_RELATION, (relation,)).rowcount
+            removed += count
+            if count:
+                changed.add(relation)
+        for stream in request.clear_streams:
+            found = connection.execute(schema.SELECT_RELATIONS_OF, (json.dumps([stream]),))
+            changed.update(relation for [relation] in found.fetchall())
+            removed += connection.execute(schema.CLEAR_STREAM, (stream,)).rowcount
+        for pair in request.remove:
+            count = connection.execute(schema.DELETE_RELATION, pair).rowcount
+            removed += count
+            if count:
+                changed.add(pair[0])
+        for pair in request.add:
+            count = connection.execute(schema.INSERT_RELATION, pair).rowcount
+            added += count
+            if count:
+                changed.add(pair[0])
+        connection.executemany(schema.RAISE_REVISION, [(relation,) for relation in changed])
+        return Related(added, removed)
+
+    def _put_snapshot(self, request: PutSnapshot) -> int:
+        snapshot = request.snapshot
+        key = snapshot.key
+        return self._connection.execute(
+            schema.UPSERT_SNAPSHOT,
+            (
+                key.scope,
+                key.reducer,
+                key.reducer_version,
+                key.shape,
+                key.filter,
+                snapshot.position,
+                snapshot.created,
+                snapshot.id,
+                snapshot.version,
+                snapshot.count,
+                snapshot.revision,
+                snapshot.state,
+            ),
+        ).rowcount
+
+    def _drop_snapshots(self, request: DropSnapshots) -> int:
+        if request.reducer is None:
+            return self._connection.execute(schema.DELETE_SNAPSHOTS, (request.scope,)).rowcount
+        return self._connection.execute(
+            schema.DELETE_SNAPSHOTS_OF, (request.scope, request.reducer)
+        ).rowcount
+
+    def _check_file(self) -> None:
+        try:
+            file = _file_id(self._place.path)
+        except OSError:
+            file = None
+        if file != self._file:
+            raise FileReplaced(
+                f"{self._place.path} is not the file that was opened: it was moved, deleted or "
+                "replaced under the open store; nothing was written: close the store, look, open again"
+            )
+
+    def _checkpoint(self) -> None:
+        # PASSIVE waits for nobody; when it moved everything, the next commit begins the WAL anew.
+        self._unchecked_bytes = 0
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:
+            return  # what was committed stands in the WAL; the next checkpoint moves it
+
+
+def _file_id(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            return  # SQLite rolls back by itself where it cannot go on
+
+
+def _surely_rolled_back(error: sqlite3.Error) -> bool:
+    name: str = getattr(error, "sqlite_errorname", "") or ""
+    return name.startswith(("SQLITE_BUSY", "SQLITE_FULL"))

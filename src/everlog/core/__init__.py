@@ -1,0 +1,1 @@
+"""The rules of the log: pure functions and values, without clock, thread, socket or event loop."""

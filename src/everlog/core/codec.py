@@ -1,0 +1,146 @@
+"""Codecs: between an event class and the canonical JSON of its data.
+
+One rule for all of them: what is stored is the canonical form of the *validated* event, so that a
+reader gets what the writer meant, or the writer gets an error. `encode` therefore encodes, decodes
+what it encoded, and compares. Where the two are equal and the text is beyond doubt canonical, that
+text is stored; everywhere else the exact way through plain JSON values is taken, which sees what
+JSON encoders hide (a NaN becomes null, two keys become one).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import Any, Protocol
+
+from everlog.core.misfit import Misfit
+from everlog.core.portable import canonical, certainly_canonical, parse
+from everlog.errors import EventDefinitionError, EventValidationError
+
+
+class Engine(Protocol):
+    """What pydantic or msgspec do for one class. Raises `Misfit` for what does not fit."""
+
+    cls: type[Any]
+    bare: bool
+    """Whether the JSON data is a bare value and not an object of fields."""
+    fields: bool
+    """Whether there is any field; without one the JSON data is null."""
+
+    def prepare(self) -> None:
+        """Raises `EventDefinitionError` if the class cannot be encoded or decoded."""
+        ...
+
+    sorts: bool
+    """Whether `dumps` sorts keys."""
+
+    def dumps(self, value: object) -> bytes | None:
+        """Returns compact JSON, or None where the exact way has to find out what is wrong."""
+        ...
+
+    def to_tree(self, value: object) -> object:
+        """Returns plain JSON values, with NaN and the like still to be seen."""
+        ...
+
+    def loads(self, text: str | bytes) -> Any:
+        """Returns an instance, validated; unknown fields are ignored."""
+        ...
+
+
+class Codec:
+    """Encodes and decodes one class. `prepare` has to have been called before."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.cls = engine.cls
+        self.bare = engine.bare
+
+    def prepare(self) -> None:
+        """Raises `EventDefinitionError` if the class cannot be encoded or decoded."""
+        self._engine.prepare()
+
+    def encode(self, value: object, *, at: str, event_type: str) -> str:
+        """Returns canonical JSON; raises `EventValidationError` or `NotPortable`."""
+        if type(value) is not self.cls:
+            raise EventValidationError(
+                event_type,
+                [(at, f"must be a {self.cls.__qualname__}, not {type(value).__qualname__}")],
+            )
+        try:
+            return self._encode(value, at)
+        except Misfit as misfit:
+            problems = [(at + path, message) for path, message in misfit.problems]
+            raise EventValidationError(event_type, problems) from misfit.__cause__
+
+    def decode(self, text: str) -> Any:
+        """Returns an instance; raises `Misfit`."""
+        if text == "null" and not self.bare:
+            text = "{}"
+        return self._engine.loads(text)
+
+    def _encode(self, value: object, at: str) -> str:
+        engine = self._engine
+        quick = engine.dumps(value)
+        if quick is not None:
+            if self._reads_back(quick, value):
+                ordered = quick if engine.sorts else sort_keys(quick)
+                if certainly_canonical(ordered):
+                    return self._null_if_empty(ordered.decode())
+            parse(quick, at=at)  # sees two keys that became one, which plain values cannot show
+        # Twice: the first text is what was handed in, the second what validation made of it.
+        validated = engine.loads(canonical(engine.to_tree(value), at=at))
+        return self._null_if_empty(canonical(engine.to_tree(validated), at=at))
+
+    def _reads_back(self, text: bytes, value: object) -> bool:
+        try:
+            return bool(self._engine.loads(text) == value)
+        except Misfit:
+            return False  # the exact way says why
+
+    def _null_if_empty(self, text: str) -> str:
+        return "null" if text == "{}" and not self._engine.fields else text
+
+
+def sort_keys(text: bytes) -> bytes:
+    """Returns the same JSON, compact and with keys sorted by code point."""
+    try:
+        import msgspec
+    except ImportError:  # the extra is not installed: slower, and the same bytes
+        pass
+    else:
+        return msgspec.json.encode(msgspec.json.decode(text), order="sorted")
+    return json.dumps(
+        json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    ).encode()
+
+
+def codec_for(cls: type[Any]) -> Codec:
+    """Returns the codec of a pydantic model, a msgspec Struct or a dataclass.
+
+    Neither library is imported for it: a class that needs one has imported it. Dataclasses always go
+    through pydantic, whether msgspec is installed or not, because the two write some types (bytes,
+    timedelta) differently, and an event's hash must not depend on what is installed.
+
+    Raises `EventDefinitionError` for any other class.
+    """
+    if not isinstance(cls, type):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise EventDefinitionError(f"{cls!r} is not a class")
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and issubclass(cls, pydantic.BaseModel):
+        from everlog.core.pydantic_engine import ModelEngine
+
+        return Codec(ModelEngine(cls))
+    msgspec = sys.modules.get("msgspec")
+    if msgspec is not None and issubclass(cls, msgspec.Struct):
+        from everlog.core.msgspec_engine import StructEngine
+
+        return Codec(StructEngine(cls))
+    if dataclasses.is_dataclass(cls):
+        from everlog.core.dataclass_engine import DataclassEngine
+
+        return Codec(DataclassEngine(cls))
+    raise EventDefinitionError(
+        f"{cls.__qualname__} must be a pydantic model, a msgspec.Struct or a dataclass"
+        " (put @event above @dataclass)"
+    )

@@ -1,0 +1,57 @@
+"""Standard dataclasses, encoded and validated by pydantic."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from everlog.errors import EventDefinitionError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+class DataclassEngine:
+    """Encodes and decodes one dataclass. pydantic is imported when the event is first needed."""
+
+    sorts = False
+
+    def __init__(self, cls: type[Any]) -> None:
+        self.cls = cls
+        self.bare = False
+        self.fields = bool(dataclasses.fields(cls))
+        self._adapter: TypeAdapter[Any] | None = None
+
+    def prepare(self) -> None:
+        if self._adapter is not None:
+            return
+        from pydantic import TypeAdapter
+
+        try:
+            self._adapter = TypeAdapter(self.cls)
+        except Exception as error:  # pydantic raises many kinds here, all meaning the same
+            raise EventDefinitionError(
+                f"{self.cls.__qualname__} cannot be used as an event: {error}"
+            ) from error
+
+    def dumps(self, value: object) -> bytes | None:
+        from everlog.core.pydantic_engine import dumps
+
+        return dumps(self._ready.serializer, value)
+
+    def to_tree(self, value: object) -> object:
+        from everlog.core.pydantic_engine import to_tree
+
+        return to_tree(self._ready.serializer, value)
+
+    def loads(self, text: str | bytes) -> Any:
+        from everlog.core.pydantic_engine import loads
+
+        return loads(self._ready.validator, text, "ignore")  # type: ignore[arg-type]
+
+    @property
+    def _ready(self) -> TypeAdapter[Any]:
+        if self._adapter is None:
+            self.prepare()
+        assert self._adapter is not None
+        return self._adapter

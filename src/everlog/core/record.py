@@ -1,0 +1,229 @@
+"""A record: an event as stored, with its envelope and its place in this ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
+
+from everlog.core.chain import HYDRATED, OUTDATED, hash_of
+from everlog.core.portable import JsonValue, parse
+from everlog.core.stamp import stamp_time
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    E_co = TypeVar("E_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    E_co = TypeVar("E_co", covariant=True)
+
+
+class StoredRecord(NamedTuple):
+    """A record as the ledger keeps it: the stored text, nothing decoded.
+
+    A named tuple and not a dataclass, because a page of rows becomes a page of these without one
+    Python call per field; it is as immutable. The order of its fields is the order of the columns.
+    """
+
+    position: int
+    """Its place in the global order of this ledger: 1, 2, 3, ... 0 while it is not yet stored."""
+    version: int
+    """Its place in its stream in this ledger: 1, 2, 3, ..."""
+    id: str
+    stream: str
+    type: str
+    schema: int
+    register: str
+    origin: str
+    correlation: str
+    causation: str | None
+    created: str
+    recorded: str
+    flags: int
+    nonce: bytes
+    data: str
+    meta: str
+    hash: bytes
+    chain: bytes
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Where it stands in a fold: `(created, id)`."""
+        return self.created, self.id
+
+
+def computed_hash(record: StoredRecord) -> bytes:
+    """Returns the hash that the record's own content and envelope give."""
+    return hash_of(
+        id=record.id,
+        stream=record.stream,
+        type=record.type,
+        schema=record.schema,
+        register=record.register,
+        origin=record.origin,
+        correlation=record.correlation,
+        causation=record.causation,
+        created=record.created,
+        nonce=record.nonce,
+        data=record.data,
+        meta=record.meta,
+    )
+
+
+class Decoder(Protocol):
+    """Turns stored text into events; a store's registry is one."""
+
+    def decode_data(self, record: StoredRecord) -> Any: ...
+    def decode_meta(self, record: StoredRecord) -> Any: ...
+
+
+_UNSEEN: Any = object()
+
+
+class Record(Generic[E_co]):
+    """An event as stored: what a reader, a reducer and a handler are given.
+
+    `data` and `meta` are decoded when they are first looked at, into the class that the store was
+    given for the type. Reading a record therefore never fails because of its content; looking at
+    the `data` of a type that the store does not know raises `UnknownEvent`, of one that no longer
+    fits its class `DecodeError`. `json` and `meta_json` show what is stored, typed or not.
+    """
+
+    __slots__ = ("_data", "_decoder", "_meta", "stored")
+
+    stored: StoredRecord
+    """The record as the ledger keeps it."""
+
+    def __init__(
+        self,
+        stored: StoredRecord,
+        decoder: Decoder,
+        *,
+        data: Any = _UNSEEN,
+        meta: Any = _UNSEEN,
+    ) -> None:
+        self.stored = stored
+        self._decoder = decoder
+        self._data = data
+        self._meta = meta
+
+    @property
+    def data(self) -> E_co:
+        """The event: an instance of its class."""
+        if self._data is _UNSEEN:
+            self._data = self._decoder.decode_data(self.stored)
+        return self._data  # type: ignore[no-any-return]
+
+    @property
+    def meta(self) -> Any:
+        """What was said about the event: an instance of its meta class, or None."""
+        if self._meta is _UNSEEN:
+            self._meta = self._decoder.decode_meta(self.stored)
+        return self._meta
+
+    @property
+    def json(self) -> JsonValue:
+        """The data as plain JSON values, whatever the type."""
+        return parse(self.stored.data)
+
+    @property
+    def meta_json(self) -> JsonValue:
+        """The meta as plain JSON values, whatever the type."""
+        return parse(self.stored.meta, at="meta")
+
+    @property
+    def position(self) -> int:
+        """Its place in the global order of this ledger: 1, 2, 3, ...; 0 for a pending event."""
+        return self.stored.position
+
+    @property
+    def version(self) -> int:
+        """Its place in its stream in this ledger: 1, 2, 3, ..."""
+        return self.stored.version
+
+    @property
+    def id(self) -> str:
+        """The event's id: one record per id, for ever, in every ledger."""
+        return self.stored.id
+
+    @property
+    def stream(self) -> str:
+        """The stream that it belongs to."""
+        return self.stored.stream
+
+    @property
+    def type(self) -> str:
+        """The event's type, such as `user:created`."""
+        return self.stored.type
+
+    @property
+    def schema(self) -> int:
+        """The version of its type's shape when it was written."""
+        return self.stored.schema
+
+    @property
+    def register(self) -> str:
+        """What the event writes; events of one register outdate each other."""
+        return self.stored.register
+
+    @property
+    def origin(self) -> str:
+        """The id of the ledger in which the event was born."""
+        return self.stored.origin
+
+    @property
+    def correlation(self) -> str:
+        """The id of the event (or the key of the request) that started it all."""
+        return self.stored.correlation
+
+    @property
+    def causation(self) -> str | None:
+        """The id of the event that caused this one, or None."""
+        return self.stored.causation
+
+    @property
+    def created(self) -> str:
+        """The stamp of the event's birth: the same in every ledger."""
+        return self.stored.created
+
+    @property
+    def recorded(self) -> str:
+        """The stamp of its recording in this ledger."""
+        return self.stored.recorded
+
+    @property
+    def created_at(self) -> datetime:
+        """The time of the event's birth, in UTC, to the millisecond."""
+        return stamp_time(self.stored.created)
+
+    @property
+    def recorded_at(self) -> datetime:
+        """The time of its recording in this ledger, in UTC, to the millisecond."""
+        return stamp_time(self.stored.recorded)
+
+    @property
+    def hydrated(self) -> bool:
+        """Whether it came from replay, recovery or another ledger: it is not new here."""
+        return bool(self.stored.flags & HYDRATED)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a newer record of its register stood in its stream when it was recorded here."""
+        return bool(self.stored.flags & OUTDATED)
+
+    @property
+    def hash(self) -> str:
+        """The hash of envelope and content, in hex: the same in every ledger."""
+        return self.stored.hash.hex()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and self.stored == other.stored
+
+    def __hash__(self) -> int:
+        return hash((self.stored.id, self.stored.position))
+
+    def __repr__(self) -> str:
+        # No data and no meta: a repr ends up in logs.
+        row = self.stored
+        return f"<Record {row.position} {row.type} of {row.stream!r} version {row.version} id {row.id}>"

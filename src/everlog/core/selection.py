@@ -1,0 +1,83 @@
+"""What to read: which records, up to where, in which order, and how far a reader has got."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from everlog.core.record import StoredRecord
+
+
+class Order(enum.Enum):
+    """The two orders in which a ledger can be read."""
+
+    POSITION = "position"
+    """As recorded here: the order of followers."""
+    CREATED = "created"
+    """By `(created, id)`: the order of folds, the same in every ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which records to read. All conditions hold together."""
+
+    streams: tuple[str, ...] | None = None
+    """Records of these streams only."""
+    relation: str | None = None
+    """Records of the streams in this relation; the membership is taken when the read begins."""
+    types: tuple[str, ...] | None = None
+    """Records of these types only."""
+    after: int = 0
+    """Records with a position above this one."""
+    until: int | None = None
+    """Records up to and including this position; the head when the read begins, if None."""
+    as_of: str | None = None
+    """Records created at or before this stamp."""
+    limit: int | None = None
+    """So many records at most."""
+    backwards: bool = False
+    """From the last to the first; only in order of position."""
+    order: Order = Order.POSITION
+
+    @property
+    def resolved(self) -> bool:
+        """Whether a first page has fixed its end and its streams."""
+        return self.until is not None and self.relation is None
+
+
+class Cursor(NamedTuple):
+    """How far a reader has got. It holds no resource: reading can stop anywhere, for ever."""
+
+    position: int
+    """The last position read; in order of creation, of the records that came in that order."""
+    late: tuple[str, str] | None
+    """In order of creation: `(created, id)` of the last record read of those that came late."""
+    given: int
+    """How many records have been read, to keep to a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the selected records, and where to go on."""
+
+    records: Sequence[StoredRecord]
+    selection: Selection
+    """The selection with its end and streams fixed: pass it on to read the next page."""
+    cursor: Cursor | None
+    """Where the next page begins, or None after the last one."""
+
+
+PAGE_RECORDS = 500
+"""Records in a page, at most."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""Characters of data and meta in a page, about: one more record ends the page."""
+
+
+def page_size(selection: Selection, cursor: Cursor | None, wanted: int) -> int:
+    """Returns how many records the next page may hold."""
+    if selection.limit is None:
+        return wanted
+    given = 0 if cursor is None else cursor.given
+    return max(0, min(wanted, selection.limit - given))

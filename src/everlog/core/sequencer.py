@@ -1,0 +1,387 @@
+"""The sequencer: what an append means, for every ledger alike.
+
+A ledger takes its lock, hands over what it knows about the ids and streams in question, lets the
+sequencer place the requests one by one, and stores the rows that come out. So conditions, retries,
+versions, positions, stamps, flags, hashes and the chain are decided here and only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from everlog.core.chain import GENESIS, HYDRATED, OUTDATED, hash_of, link
+from everlog.core.event import check_size
+from everlog.core.portable import is_canonical
+from everlog.core.record import StoredRecord, computed_hash
+from everlog.core.stamp import Clock, is_stamp, receive, tick
+from everlog.core.stream import ANY, Expectation, check_name, require
+from everlog.errors import (
+    ClockAhead,
+    IdConflict,
+    InvalidInput,
+    PartialRetry,
+    TamperedRecord,
+    TooLarge,
+)
+
+MAX_BATCH_EVENTS = 10_000
+"""Events in one append or one atomic import, at most."""
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+"""Bytes of data and meta in one append or one atomic import, at most."""
+
+LAST_STAMP = f"{253_402_300_799_999:012x}" + "f" * 20
+"""The last stamp of the year 9999. A later one would leave a ledger's clock no room to go on."""
+
+Place = tuple[str, str]
+"""`(created, id)`: where a record stands in a fold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a ledger is."""
+
+    ledger: str
+    """Random 128 bits, as 32 hex characters: the origin of what is born in it."""
+    node: str
+    """Random 64 bits, as 16 hex characters: the tie-break of its clock."""
+    epoch: str
+    """Random 64 bits, as 16 hex characters: new when created, restored or promoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a ledger has got."""
+
+    position: int
+    chain: bytes
+    clock: str
+    """The greatest stamp that the ledger has given or received."""
+    newest: Place
+    """`(created, id)` of the record that a fold of everything would end with."""
+
+
+EMPTY = Head(position=0, chain=GENESIS, clock="0" * 32, newest=("", ""))
+"""The head of a ledger in which nothing has happened. Its clock stands at the beginning of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event about to be appended: all that does not depend on the ledger's state."""
+
+    id: str
+    stream: str
+    type: str
+    schema: int
+    register: str
+    data: str
+    meta: str
+    correlation: str
+    causation: str | None
+    nonce: bytes
+    expect: Expectation = ANY
+    """Checked as if the events before it in the same request had been appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A request to append events, to one stream or several: all or nothing."""
+
+    events: tuple[NewEvent, ...]
+    relations: tuple[tuple[str, str], ...] = ()
+    """`(relation, stream)` pairs to add in the same transaction."""
+    observed: str = ""
+    """The greatest stamp that the writer has read: the events are created after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A request to take in records from elsewhere, as they are: all or nothing."""
+
+    records: tuple[StoredRecord, ...]
+    max_offset_ms: int | None = 60_000
+    """How far ahead of the wall clock a record may be stamped; None for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of a request."""
+
+    records: tuple[StoredRecord, ...]
+    """The records of all its events: of a retry, those stored by the first try."""
+    new: tuple[StoredRecord, ...]
+    """Those of them that were not there before."""
+
+
+class Sequencer:
+    """Places requests after a head. What it raises has changed nothing."""
+
+    def __init__(
+        self,
+        head: Head,
+        identity: Identity,
+        *,
+        now_ms: int,
+        known: dict[str, StoredRecord],
+        versions: dict[str, int],
+        newest: Callable[[str, str], Place | None],
+    ) -> None:
+        """Starts from what the ledger holds under its lock.
+
+        - `known`: the stored records of all ids in the requests, by id
+        - `versions`: the version of all streams in the requests; absent means 0
+        - `newest`: finds the newest `(created, id)` of a stream and register, among stored records
+        """
+        self.head = head
+        self.rows: list[StoredRecord] = []
+        """The records to be stored, in order."""
+        self.late: list[bool] = []
+        """For each row, whether an older position already stands after it in a fold."""
+        self._identity = identity
+        self._now_ms = now_ms
+        self._known = known
+        self._versions = versions
+        self._find_newest = newest
+        self._newest: dict[tuple[str, str], Place | None] = {}
+
+    def place(self, request: Append | Import) -> Placed:
+        """Decides a request. Raises a `Conflict` or `InvalidInput` and changes nothing, or takes it."""
+        if isinstance(request, Append):
+            return self._append(request)
+        return self._import(request)
+
+    def registers(self) -> list[tuple[str, str, str, str]]:
+        """Returns `(stream, register, created, id)` of each register's newest, after the rows."""
+        return [(*key, *place) for key, place in self._newest.items() if place is not None]
+
+    def _append(self, request: Append) -> Placed:
+        events = request.events
+        first = self._retried(events)
+        if first is not None:
+            return Placed(first, ())
+        versions: dict[str, int] = {}
+        for event in events:
+            version = versions.get(event.stream)
+            if version is None:
+                version = self._versions.get(event.stream, 0)
+            if event.expect is not ANY:
+                require(event.expect, stream=event.stream, actual=version)
+            versions[event.stream] = version + 1
+        clock = _clock(max(self.head.clock, request.observed), self._identity.node)
+        rows: list[StoredRecord] = []
+        origin, head = self._identity.ledger, self.head
+        position, chain = head.position, head.chain
+        for event in events:
+            clock = tick(clock, now_ms=self._now_ms)
+            created = clock.stamp
+            position += 1
+            version = self._versions.get(event.stream, 0) + 1
+            self._versions[event.stream] = version
+            hashed = hash_of(
+                id=event.id,
+                stream=event.stream,
+                type=event.type,
+                schema=event.schema,
+                register=event.register,
+                origin=origin,
+                correlation=event.correlation,
+                causation=event.causation,
+                created=created,
+                nonce=event.nonce,
+                data=event.data,
+                meta=event.meta,
+            )
+            chain = link(chain, hashed, version=version, flags=0)
+            row = StoredRecord(
+                position=position,
+                version=version,
+                id=event.id,
+                stream=event.stream,
+                type=event.type,
+                schema=event.schema,
+                register=event.register,
+                origin=origin,
+                correlation=event.correlation,
+                causation=event.causation,
+                created=created,
+                recorded=created,
+                flags=0,
+                nonce=event.nonce,
+                data=event.data,
+                meta=event.meta,
+                hash=hashed,
+                chain=chain,
+            )
+            rows.append(row)
+            self._newest[event.stream, event.register] = row.order
+        self._take(
+            rows, [False] * len(rows), Head(position, chain, rows[-1].created, rows[-1].order)
+        )
+        placed = tuple(rows)
+        return Placed(placed, placed)
+
+    def _retried(self, events: Sequence[NewEvent]) -> tuple[StoredRecord, ...] | None:
+        """Returns the stored records if all events are stored already, None if none is."""
+        known = [event.id for event in events if event.id in self._known]
+        if not known:
+            return None
+        found: list[StoredRecord] = []
+        for event in events:
+            record = self._known.get(event.id)
+            if record is not None:
+                differs = _difference(event, record)
+                if differs is not None:
+                    raise IdConflict(event.id, differs)
+                found.append(record)
+        if len(found) < len(events):
+            unknown = [event.id for event in events if event.id not in self._known]
+            raise PartialRetry(known, unknown)
+        return tuple(found)
+
+    def _import(self, request: Import) -> Placed:
+        rows: list[StoredRecord] = []
+        late: list[bool] = []
+        answers: list[StoredRecord] = []
+        versions: dict[str, int] = {}
+        newest: dict[tuple[str, str], Place | None] = {}
+        head, clock = self.head, _clock(self.head.clock, self._identity.node)
+        for record in request.records:
+            present = self._known.get(record.id)
+            if present is not None:
+                if present.hash != record.hash:
+                    raise IdConflict(record.id, "content, stamp or origin")
+                answers.append(present)
+                continue
+            try:
+                clock = receive(
+                    clock,
+                    record.created,
+                    now_ms=self._now_ms,
+                    max_offset_ms=request.max_offset_ms,
+                )
+            except ClockAhead as error:
+                raise ClockAhead(
+                    f"record {record.id}",
+                    ahead_ms=error.ahead_ms,
+                    max_offset_ms=error.max_offset_ms,
+                ) from None
+            clock = tick(clock, now_ms=self._now_ms)
+            version = versions.get(record.stream, self._versions.get(record.stream, 0)) + 1
+            versions[record.stream] = version
+            register = (record.stream, record.register)
+            if register not in newest:
+                newest[register] = self._newest_of(*register)
+            before = newest[register]
+            outdated = before is not None and before > record.order
+            if not outdated:
+                newest[register] = record.order
+            flags = HYDRATED | (OUTDATED if outdated else 0)
+            chain = link(head.chain, record.hash, version=version, flags=flags)
+            row = record._replace(
+                position=head.position + 1,
+                version=version,
+                recorded=clock.stamp,
+                flags=flags,
+                chain=chain,
+            )
+            is_late = record.order < head.newest
+            head = Head(row.position, chain, clock.stamp, head.newest if is_late else record.order)
+            rows.append(row)
+            late.append(is_late)
+            answers.append(row)
+        self._versions.update(versions)
+        self._newest.update(newest)
+        if rows:
+            self._take(rows, late, head)
+        return Placed(tuple(answers), tuple(rows))
+
+    def _newest_of(self, stream: str, register: str) -> Place | None:
+        key = (stream, register)
+        return self._newest[key] if key in self._newest else self._find_newest(stream, register)
+
+    def _take(self, rows: list[StoredRecord], late: list[bool], head: Head) -> None:
+        self.rows += rows
+        self.late += late
+        for row in rows:
+            self._known[row.id] = row
+        self.head = head
+
+
+def _clock(stamp: str, node: str) -> Clock:
+    return Clock(ms=int(stamp[:12], 16), counter=int(stamp[12:16], 16), node=node)
+
+
+def _difference(event: NewEvent, record: StoredRecord) -> str | None:
+    for what in ("stream", "type", "schema", "data", "meta"):
+        if getattr(event, what) != getattr(record, what):
+            return what
+    return None
+
+
+def ids_of(requests: Iterable[Append | Import]) -> list[str]:
+    """Returns the ids of all events in the requests."""
+    return [event.id for request in requests for event in _items(request)]
+
+
+def streams_of(requests: Iterable[Append | Import]) -> list[str]:
+    """Returns the streams of all events in the requests, each once."""
+    return list({event.stream for request in requests for event in _items(request)})
+
+
+def _items(request: Append | Import) -> Sequence[NewEvent | StoredRecord]:
+    return request.events if isinstance(request, Append) else request.records
+
+
+def check_append(request: Append) -> Append:
+    """Returns an append whose names, sizes and ids can be stored; raises `InvalidInput`."""
+    if not request.events:
+        raise InvalidInput("nothing to append: pass at least one event")
+    size = 0
+    for event in request.events:
+        check_name("event id", event.id)
+        check_name("stream", event.stream)
+        check_name("correlation", event.correlation)
+        if event.causation is not None:
+            check_name("causation", event.causation)
+        size += check_size(event.type, event.data, event.meta)
+    for relation, stream in request.relations:
+        check_name("relation", relation)
+        check_name("stream", stream)
+    _check_batch([event.id for event in request.events], size)
+    return request
+
+
+def check_import(request: Import) -> Import:
+    """Returns an import whose records can be stored as they are; raises `InvalidInput`.
+
+    Every record must be whole: portable canonical JSON, a stamp, names that can be stored, and the
+    hash that its content gives.
+    """
+    size = 0
+    for record in request.records:
+        for kind in ("event id", "stream", "event type", "register", "origin", "correlation"):
+            check_name(kind, getattr(record, kind.removeprefix("event ")))
+        if record.causation is not None:
+            check_name("causation", record.causation)
+        if not is_stamp(record.created) or record.created > LAST_STAMP:
+            raise TamperedRecord(record.id, f"created {record.created!r} is no stamp to go on from")
+        if record.schema < 1 or len(record.nonce) != 32:
+            raise TamperedRecord(record.id, "its schema or its nonce cannot be one")
+        size += check_size(record.type, record.data, record.meta)
+        for at, text in (("data", record.data), ("meta", record.meta)):
+            if not is_canonical(text, at=at):
+                raise TamperedRecord(record.id, f"its {at} is not in canonical form")
+        if computed_hash(record) != record.hash:
+            raise TamperedRecord(record.id, "its content does not match its hash")
+    _check_batch([record.id for record in request.records], size)
+    return request
+
+
+def _check_batch(ids: list[str], size: int) -> None:
+    if len(ids) > MAX_BATCH_EVENTS:
+        raise TooLarge("one call", size=len(ids), limit=MAX_BATCH_EVENTS, unit="events")
+    if size > MAX_BATCH_BYTES:
+        raise TooLarge("one call", size=size, limit=MAX_BATCH_BYTES)
+    if len(set(ids)) < len(ids):
+        twice = next(id for id in ids if ids.count(id) > 1)
+        raise InvalidInput(f"event id {twice!r} stands twice in one call; each event has its own")

@@ -1,0 +1,72 @@
+"""Snapshots: a stored state of one reducer, and when it still holds.
+
+A snapshot shortens a fold and never changes its answer. It is found by everything that the state
+depends on (`SnapshotKey`); and it holds only if nothing that belongs into it has come since: no
+record after its position may stand before its last one in the order of folds, the streams of its
+relation must be the same, and it must not reach past the place or moment that is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from everlog.core.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotKey:
+    """What a stored state depends on, besides the records."""
+
+    scope: str
+    """`stream:NAME` or `relation:NAME`."""
+    reducer: str
+    """The reducer's or aggregate's name."""
+    reducer_version: int
+    """`@reducer(..., version=)`: changes with the logic."""
+    shape: str
+    """A digest of the state's type: changes with its fields."""
+    filter: str
+    """The event types folded, or empty for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A stored state, and the place it was taken at."""
+
+    key: SnapshotKey
+    position: int
+    """All selected records up to here are in the state."""
+    created: str
+    """Stamp of the last record folded, by `(created, id)`."""
+    id: str
+    """Its id."""
+    version: int
+    """For a stream, the version of its last record up to `position`; otherwise 0."""
+    count: int
+    """How many records the state is folded from."""
+    revision: int
+    """For a relation, its membership revision; otherwise 0."""
+    state: str
+    """The state as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutSnapshot:
+    """A request to store a snapshot; an older one than is stored is passed over."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class DropSnapshots:
+    """A request to delete the snapshots of a scope, of one reducer or of all."""
+
+    scope: str
+    reducer: str | None = None
+
+
+def reaches_past(snapshot: Snapshot, selection: Selection) -> bool:
+    """Whether the snapshot holds records that the selection leaves out."""
+    if selection.until is not None and snapshot.position > selection.until:
+        return True
+    return selection.as_of is not None and snapshot.created > selection.as_of

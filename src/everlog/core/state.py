@@ -1,0 +1,171 @@
+"""States as text: what snapshots keep, and how it is known that they kept it.
+
+A state is encoded by pydantic (or msgspec, for a Struct), read back and compared before it is
+stored: a snapshot that would not give back the very state is refused, not stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from everlog.core.aggregate import AggregateRoot, fields_of
+from everlog.errors import SnapshotError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+S = TypeVar("S")
+
+
+class StateCodec(Protocol[S]):
+    """Encodes the states of one reducer or aggregate."""
+
+    @property
+    def shape(self) -> str:
+        """A digest of the state's type: another shape, another snapshot."""
+        ...
+
+    def encode(self, state: S) -> str:
+        """Returns the state as text; raises `SnapshotError` if it would not read back the same."""
+        ...
+
+    def decode(self, text: str) -> S:
+        """Returns the state; raises `SnapshotError` if it does not fit the type."""
+        ...
+
+
+@lru_cache(maxsize=1024)
+def state_codec(cls: type[Any]) -> StateCodec[Any]:
+    """Returns the codec for states of a type; raises `SnapshotError` if it has none."""
+    if issubclass(cls, AggregateRoot):
+        return AggregateCodec(cls)
+    msgspec = sys.modules.get("msgspec")
+    if msgspec is not None and issubclass(cls, msgspec.Struct):
+        return _StructCodec(cls)
+    return _ValueCodec(cls)
+
+
+class _ValueCodec(Generic[S]):
+    """States that are dataclasses, models or plain values."""
+
+    def __init__(self, cls: type[S]) -> None:
+        self._adapter: TypeAdapter[Any] = _adapter(cls, cls.__qualname__)
+        self._name = cls.__qualname__
+        self.shape = _digest([_schema(self._adapter, cls)])
+
+    def encode(self, state: S) -> str:
+        text = _dump(self._adapter, state, self._name)
+        _require_same(self.decode(text), state, self._name)
+        return text
+
+    def decode(self, text: str) -> S:
+        return _load(self._adapter, text, self._name)
+
+
+class _StructCodec(Generic[S]):
+    """States that are msgspec Structs."""
+
+    def __init__(self, cls: type[S]) -> None:
+        import msgspec
+
+        self._json = msgspec.json
+        self._decoder = msgspec.json.Decoder(cls)
+        self._name = cls.__qualname__
+        self.shape = _digest([msgspec.json.schema(cls)])
+
+    def encode(self, state: S) -> str:
+        try:
+            text = self._json.encode(state).decode()
+        except Exception as error:
+            raise SnapshotError(f"a {self._name} cannot be stored: {error}") from error
+        _require_same(self.decode(text), state, self._name)
+        return text
+
+    def decode(self, text: str) -> S:
+        try:
+            return self._decoder.decode(text)
+        except Exception as error:
+            raise SnapshotError(f"a stored {self._name} does not fit today's: {error}") from error
+
+
+class AggregateCodec(Generic[S]):
+    """The fields of an aggregate, as a dict of them."""
+
+    def __init__(self, cls: type[AggregateRoot]) -> None:
+        self._name = cls.__qualname__
+        self._adapters = {
+            name: _adapter(hint, f"{self._name}.{name}") for name, hint in fields_of(cls).items()
+        }
+        self.shape = _digest(
+            {name: _schema(adapter, name) for name, adapter in self._adapters.items()}
+        )
+
+    def encode(self, state: Any) -> str:
+        present = {name: value for name, value in vars(state).items() if name not in ("id", "log")}
+        undeclared = sorted(set(present) - set(self._adapters))
+        if undeclared:
+            raise SnapshotError(
+                f"{self._name}.{undeclared[0]} is set but not declared, so a snapshot would lose it; "
+                f"declare it in the class: {undeclared[0]}: ... = ..."
+            )
+        fields: dict[str, str] = {}
+        for name, value in present.items():
+            what = f"{self._name}.{name}"
+            fields[name] = _dump(self._adapters[name], value, what)
+            _require_same(_load(self._adapters[name], fields[name], what), value, what)
+        return "{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in fields.items()) + "}"
+
+    def decode(self, text: str) -> Any:
+        """Returns the fields by name."""
+        fields: dict[str, Any] = json.loads(text)
+        return {
+            name: _load(self._adapters[name], json.dumps(value), f"{self._name}.{name}")
+            for name, value in fields.items()
+        }
+
+
+def _adapter(hint: Any, what: str) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    try:
+        return TypeAdapter(hint)
+    except Exception as error:  # pydantic raises many kinds here, all meaning the same
+        raise SnapshotError(f"{what} cannot be stored in a snapshot: {error}") from error
+
+
+def _schema(adapter: TypeAdapter[Any], what: object) -> Any:
+    try:
+        return adapter.json_schema(mode="serialization")
+    except Exception as error:
+        raise SnapshotError(f"{what} cannot be stored in a snapshot: {error}") from error
+
+
+def _dump(adapter: TypeAdapter[Any], value: object, what: str) -> str:
+    try:
+        return adapter.dump_json(value, by_alias=True, warnings=False).decode()
+    except Exception as error:
+        raise SnapshotError(f"{what} cannot be stored in a snapshot: {error}") from error
+
+
+def _load(adapter: TypeAdapter[Any], text: str, what: str) -> Any:
+    try:
+        return adapter.validate_json(text)
+    except Exception as error:
+        raise SnapshotError(f"a stored {what} does not fit today's: {error}") from error
+
+
+def _require_same(decoded: object, state: object, what: str) -> None:
+    if type(decoded) is not type(state) or decoded != state:
+        raise SnapshotError(
+            f"{what} would not read back from a snapshot as it is; give its fields exact types "
+            "(list[int] and not list, str keys in dicts) and it an __eq__, as dataclasses have"
+        )
+
+
+def _digest(schema: object) -> str:
+    text = json.dumps(schema, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,330 @@
+"""Every error that everlog raises, in one tree.
+
+    EverlogError
+    ├── InvalidInput (ValueError)      what was handed in is wrong; nothing was written
+    │   ├── InvalidUrl                 the store's URL cannot be understood
+    │   ├── EventDefinitionError       `@event` was used in a way that cannot work
+    │   ├── EventAlreadyRegistered     two classes claim one event type
+    │   ├── UnknownEvent               an event or type that the store was not given
+    │   ├── EventValidationError       data or meta do not fit the event's class
+    │   ├── NotPortable                data that not every database can keep
+    │   ├── TooLarge                   an event, a batch or a value over its limit
+    │   ├── InvalidName                a stream, relation, event id or type that cannot be one
+    │   ├── InvalidExpectation         an `expect` that is not ANY, NEW, EXISTS or a version
+    │   ├── InvalidStamp               text that is no hybrid logical clock stamp
+    │   ├── NaiveDatetime              a datetime without a time zone
+    │   ├── ClockAhead                 a foreign stamp lies too far in the future
+    │   └── TamperedRecord             a record's content does not match its own hash
+    ├── Conflict                       the log is not in the state that the call relied on
+    │   ├── WrongVersion               the stream is not at the expected version
+    │   ├── IdConflict                 an event id is taken by other content
+    │   └── PartialRetry               some ids of the call are stored, others are not
+    ├── NotFound (LookupError)         a stream that must exist does not
+    ├── UnsavedEvents                  an aggregate with pending events cannot do this
+    ├── ReadOnlyAggregate              an aggregate folded from a relation has no stream of its own
+    ├── SnapshotError                  a state that a snapshot cannot hold faithfully
+    ├── DecodeError                    a stored record does not fit today's class
+    ├── HandlerFailed                  a projector's handler raised
+    ├── NotSupported                   this kind of ledger cannot do that
+    ├── StorageError                   the place where the log lives
+    │   ├── CannotOpen                 it cannot be opened or created
+    │   │   ├── ForeignFile            it is something else, not an everlog ledger
+    │   │   └── NewerFormat            a newer everlog wrote it
+    │   ├── FileReplaced               the file under the open store is another one now
+    │   ├── LedgerBusy                 another process held the lock for too long
+    │   ├── StorageFull                there is no room left
+    │   ├── StorageFailed              the disk or the database failed
+    │   ├── OutcomeUnknown             it cannot be told whether an append took effect
+    │   └── CorruptLedger              what is stored contradicts itself
+    └── MisusedStore (RuntimeError)    the store was used in a place where it cannot work
+        ├── StoreClosed                after it was closed
+        ├── ForkedConnection           in a child process that inherited it
+        └── WrongEventLoop             from another event loop than the one that opened it
+
+Messages say what happened and what to do; the facts are attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EverlogError(Exception):
+    """The root of every error that everlog raises."""
+
+
+# --- what was handed in is wrong ---------------------------------------------------------------
+
+
+class InvalidInput(EverlogError, ValueError):
+    """What was handed in is wrong. Nothing was written."""
+
+
+class InvalidUrl(InvalidInput):
+    """The store's URL cannot be understood."""
+
+
+class EventDefinitionError(InvalidInput, TypeError):
+    """`@event`, `@reducer` or an aggregate class was written in a way that cannot work."""
+
+
+class EventAlreadyRegistered(InvalidInput):
+    """Two classes claim the same event type."""
+
+    def __init__(self, event_type: str, first: str, second: str) -> None:
+        super().__init__(
+            f"event type {event_type!r} is claimed by {first} and by {second}; "
+            "give one of them another type name"
+        )
+        self.event_type = event_type
+
+
+class UnknownEvent(InvalidInput, LookupError):
+    """An event class or type name that this store was not given."""
+
+    def __init__(self, name: str, known: Sequence[str], *, hint: str = "") -> None:
+        listed = ", ".join(sorted(known)[:12]) or "none"
+        super().__init__(
+            f"{name} is not among this store's events ({listed}); "
+            + (hint or "pass its class in EventStore.open(..., events=[...])")
+        )
+        self.name = name
+
+
+class EventValidationError(InvalidInput):
+    """Data or meta do not fit the event's class. `problems` holds (path, message) pairs."""
+
+    def __init__(self, event_type: str, problems: Sequence[tuple[str, str]]) -> None:
+        lines = "".join(f"\n  {path}: {message}" for path, message in problems)
+        super().__init__(f"{event_type!r} is not valid, nothing was written:{lines}")
+        self.event_type = event_type
+        self.problems = tuple(problems)
+
+
+class NotPortable(InvalidInput):
+    """Data that some database or JSON reader would change, refuse or choke on (I-JSON)."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class TooLarge(InvalidInput):
+    """An event, a batch or a value is over its limit."""
+
+    def __init__(self, what: str, *, size: int, limit: int, unit: str = "bytes") -> None:
+        super().__init__(f"{what} has {size:,} {unit}; the limit is {limit:,}")
+        self.what, self.size, self.limit, self.unit = what, size, limit, unit
+
+
+class InvalidName(InvalidInput):
+    """A stream, relation, event id or event type that cannot be one."""
+
+    def __init__(self, kind: str, value: object, problem: str) -> None:
+        shown = repr(value)
+        shown = shown if len(shown) <= 60 else shown[:57] + "..."
+        super().__init__(f"{kind} {shown} {problem}")
+        self.kind, self.value, self.problem = kind, value, problem
+
+
+class InvalidExpectation(InvalidInput):
+    """An `expect` that is not ANY, NEW, EXISTS or a version of 0 or more."""
+
+
+class InvalidStamp(InvalidInput):
+    """Text that is no hybrid logical clock stamp."""
+
+
+class NaiveDatetime(InvalidInput):
+    """A datetime without a time zone: it names no moment."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where} is a datetime without a time zone; say which moment you mean, "
+            "for example datetime(2026, 1, 31, tzinfo=timezone.utc)"
+        )
+
+
+class ClockAhead(InvalidInput):
+    """A stamp that comes from elsewhere lies further in the future than `max_offset_ms`."""
+
+    def __init__(self, what: str, *, ahead_ms: int, max_offset_ms: int) -> None:
+        super().__init__(
+            f"{what} is stamped {ahead_ms / 1000:,.1f} s ahead of this clock; at most "
+            f"{max_offset_ms / 1000:,.1f} s are accepted: set the clock that made it right"
+        )
+        self.ahead_ms, self.max_offset_ms = ahead_ms, max_offset_ms
+
+
+class TamperedRecord(InvalidInput):
+    """A record's content does not match its own hash."""
+
+    def __init__(self, event_id: str, problem: str) -> None:
+        super().__init__(
+            f"record {event_id} was refused: {problem}; take it again from a ledger that verifies"
+        )
+        self.event_id = event_id
+
+
+# --- the log is not in the state that the call relied on ----------------------------------------
+
+
+class Conflict(EverlogError):
+    """The log is not in the state that the call relied on. Nothing of the call was written."""
+
+
+class WrongVersion(Conflict):
+    """The stream is not at the expected version: somebody else was faster."""
+
+    def __init__(self, stream: str, *, expected: object, actual: int) -> None:
+        super().__init__(
+            f"stream {stream!r} is at version {actual}, expected {expected}; "
+            "load it again, decide again, append again"
+        )
+        self.stream, self.expected, self.actual = stream, expected, actual
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _wrong_version, (self.stream, self.expected, self.actual)
+
+
+def _wrong_version(stream: str, expected: object, actual: int) -> WrongVersion:
+    return WrongVersion(stream, expected=expected, actual=actual)
+
+
+class IdConflict(Conflict):
+    """An event id is already taken by a record with other content."""
+
+    def __init__(self, event_id: str, differs: str) -> None:
+        super().__init__(
+            f"event id {event_id!r} is stored already with another {differs}; "
+            "an id belongs to one event for ever: use a new one"
+        )
+        self.event_id, self.differs = event_id, differs
+
+
+class PartialRetry(Conflict):
+    """Some ids of one call are stored already and others are not, so it is no retry."""
+
+    def __init__(self, known: Sequence[str], unknown: Sequence[str]) -> None:
+        super().__init__(
+            f"{len(known)} of the call's ids are stored already (first: {known[0]!r}) and "
+            f"{len(unknown)} are not (first: {unknown[0]!r}); repeat a call whole, or use new ids"
+        )
+        self.known, self.unknown = tuple(known), tuple(unknown)
+
+
+class NotFound(EverlogError, LookupError):
+    """A stream that must exist does not."""
+
+
+# --- aggregates, snapshots, handlers ------------------------------------------------------------
+
+
+class UnsavedEvents(EverlogError):
+    """An aggregate with pending events cannot do this: save it first."""
+
+
+class ReadOnlyAggregate(EverlogError):
+    """An aggregate that was folded from a relation has no stream of its own to append to."""
+
+
+class SnapshotError(EverlogError):
+    """A state that a snapshot cannot hold faithfully."""
+
+
+class DecodeError(EverlogError):
+    """A stored record does not fit today's class. `problems` holds (path, message) pairs."""
+
+    def __init__(self, event_type: str, event_id: str, problems: Sequence[tuple[str, str]]) -> None:
+        lines = "".join(f"\n  {path}: {message}" for path, message in problems)
+        super().__init__(
+            f"record {event_id} of type {event_type!r} does not fit its class today; "
+            f"Record.json holds what is stored:{lines}"
+        )
+        self.event_type, self.event_id, self.problems = event_type, event_id, tuple(problems)
+
+
+class HandlerFailed(EverlogError):
+    """A projector's handler raised. The cause is `__cause__`."""
+
+    def __init__(self, handler: str, record_ids: Sequence[str]) -> None:
+        super().__init__(
+            f"handler {handler} failed on "
+            + (f"record {record_ids[0]}" if len(record_ids) == 1 else f"{len(record_ids)} records")
+        )
+        self.handler, self.record_ids = handler, tuple(record_ids)
+
+
+class NotSupported(EverlogError):
+    """This kind of ledger cannot do that; its `capabilities` say so."""
+
+
+# --- the place where the log lives --------------------------------------------------------------
+
+
+class StorageError(EverlogError):
+    """The place where the log lives cannot do what was asked."""
+
+
+class CannotOpen(StorageError):
+    """The ledger cannot be opened or created."""
+
+
+class ForeignFile(CannotOpen):
+    """It is something else, not an everlog ledger. It was not touched."""
+
+
+class NewerFormat(CannotOpen):
+    """A newer everlog wrote this ledger. It was not touched."""
+
+
+class FileReplaced(StorageError):
+    """The file under the open store is another one now, or gone."""
+
+
+class LedgerBusy(StorageError):
+    """Another process held the ledger's lock for too long. Nothing was written."""
+
+
+class StorageFull(StorageError):
+    """There is no room left. Nothing of the call was written; reads go on."""
+
+
+class StorageFailed(StorageError):
+    """The disk or the database failed. Nothing of the call was written."""
+
+
+class OutcomeUnknown(StorageError):
+    """It cannot be told whether an append took effect: repeat the call with the same ids."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        super().__init__(
+            f"it is not known whether {len(ids)} event(s) were stored (first id: "
+            f"{ids[0] if ids else None!r}); repeat the call with ids={list(ids[:3])!r}"
+            f"{' ...' if len(ids) > 3 else ''}: what is stored is answered, not stored twice"
+        )
+        self.ids = tuple(ids)
+
+
+class CorruptLedger(StorageError):
+    """What is stored contradicts itself."""
+
+
+# --- the store was used in a place where it cannot work -----------------------------------------
+
+
+class MisusedStore(EverlogError, RuntimeError):
+    """The store was used in a place where it cannot work."""
+
+
+class StoreClosed(MisusedStore):
+    """The store was closed (or never opened)."""
+
+
+class ForkedConnection(MisusedStore):
+    """The process was forked after the store was opened: open the store again in the child."""
+
+
+class WrongEventLoop(MisusedStore):
+    """The store belongs to another event loop than the running one."""

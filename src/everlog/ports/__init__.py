@@ -1,0 +1,1 @@
+"""What everlog needs of the outside: the ledger, and the seams of clock and chance."""

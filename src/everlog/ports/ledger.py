@@ -1,0 +1,158 @@
+"""The ledger: the storage contract.
+
+`Ledger` is what an adapter implements. Its docstrings are the contract; `everlog.testing.contract`
+holds every adapter to them. All writes are requests to `commit`, so that one lock, one transaction
+and one thread see them all; all reads are pages, so that nothing is held open between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from everlog.core.record import StoredRecord
+from everlog.core.relation import Relate, Related
+from everlog.core.selection import Cursor, Page, Selection
+from everlog.core.sequencer import Append, Head, Identity, Import, Placed
+from everlog.core.snapshot import DropSnapshots, PutSnapshot, Snapshot, SnapshotKey
+from everlog.errors import EverlogError
+
+Request: TypeAlias = Append | Import | Relate | PutSnapshot | DropSnapshots
+"""Something to be written."""
+
+Outcome: TypeAlias = Placed | Related | int | EverlogError
+"""What became of a request: `Placed` of an append or import, `Related` of a change of relations,
+the number of snapshots written or deleted; or the error that it alone ended with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an adapter can do. The contract suite expects the rest to be refused."""
+
+    durable: bool
+    """What is committed survives the process."""
+    shared: bool
+    """Several processes can hold the same ledger open."""
+    backup: bool
+    """`backup` works."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldStart:
+    """Where a fold can begin: a snapshot that holds, and the first page after it."""
+
+    snapshot: Snapshot | None
+    page: Page
+    revision: int
+    """The membership revision of the selection's relation, as of this page; otherwise 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that verification found."""
+
+    position: int | None
+    """The position of the record concerned, if it is one record."""
+    what: str
+    """What is wrong, in words."""
+
+
+class Ledger(Protocol):
+    """One physical log with its relations and snapshots.
+
+    Atomic and durable: a request takes effect whole or not at all, and when `commit` returns it is
+    as durable as the adapter's capabilities say. Order: positions and versions are 1, 2, 3, ...
+    without holes, given in commit order, never re-used; a reader that has read up to P never later
+    finds a record at or below P. A reader never sees part of a request.
+
+    Methods raise `StoreClosed` after `close`, `ForkedConnection` in a forked child,
+    `WrongEventLoop` in another event loop, and `StorageError` where the place itself fails.
+    """
+
+    @property
+    def identity(self) -> Identity:
+        """Who this ledger is: fixed when it was created."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this adapter can do."""
+        ...
+
+    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        """Writes requests in one transaction, each judged on its own, in order.
+
+        Returns an outcome per request. An `EverlogError` among them means that this request alone
+        was refused and left nothing behind; the others stand. Conditions are checked against
+        everything committed before, by any process, and the requests before it in the batch.
+
+        Raises `StorageError` if the transaction as a whole failed: then nothing was written, except
+        that `OutcomeUnknown` leaves it open. Cancelling the caller does not stop a commit that has
+        begun.
+        """
+        ...
+
+    async def read(
+        self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
+    ) -> Page:
+        """Returns the next page of the selected records, at most `size` of them.
+
+        Without a cursor it begins, and fixes the selection's end at the head and its relation's
+        streams as they are now; pass the returned selection and cursor for the next page. All pages
+        together are one consistent prefix of the log. A page holds no resource.
+        """
+        ...
+
+    async def fold_from(
+        self, selection: Selection, key: SnapshotKey | None, *, size: int = 500
+    ) -> FoldStart:
+        """Returns a snapshot that holds, and the first page after it, both as of one moment.
+
+        The selection is in order of creation. The snapshot is given only if it holds: see
+        `everlog.core.snapshot`. Without one, the page is the first of the whole selection.
+        """
+        ...
+
+    async def find(self, ids: Sequence[str]) -> Sequence[StoredRecord | None]:
+        """Returns the records of these event ids, None where there is none, in order."""
+        ...
+
+    async def overtaken(self, stream: str, register: str, place: tuple[str, str]) -> bool:
+        """Whether a record of the stream and register stands after `(created, id)` in a fold."""
+        ...
+
+    async def streams_of(self, relations: Sequence[str]) -> Sequence[str]:
+        """Returns the streams in any of the relations, each once, sorted by code point."""
+        ...
+
+    async def relations_of(self, streams: Sequence[str]) -> Sequence[str]:
+        """Returns the relations that any of the streams is in, each once, sorted."""
+        ...
+
+    async def find_snapshot(self, key: SnapshotKey) -> Snapshot | None:
+        """Returns the stored snapshot, whether it still holds or not; None if there is none."""
+        ...
+
+    async def head(self) -> Head:
+        """Returns how far the ledger has got."""
+        ...
+
+    async def check(self) -> Sequence[Problem]:
+        """Returns what the storage itself contradicts: its indexes, marks and structure.
+
+        Hashes and chain are not its business: whoever verifies recomputes them from `read`.
+        """
+        ...
+
+    async def backup(self, path: str) -> None:
+        """Writes a consistent copy, as of one moment, to a new file, while the ledger is in use.
+
+        Raises `NotSupported` if the adapter cannot, `CannotOpen` if the file exists or cannot be
+        written; then no file is left behind.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Lets go of everything. May be called again."""
+        ...

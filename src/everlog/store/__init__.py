@@ -1,0 +1,1 @@
+"""The store: the object that a program holds."""

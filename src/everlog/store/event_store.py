@@ -1,0 +1,846 @@
+"""`EventStore`: the object that a program holds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Sequence,
+)
+from contextvars import copy_context
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, overload
+
+from everlog.connect import connect
+from everlog.core.aggregate import AggregateRoot, start
+from everlog.core.event import Registry
+from everlog.core.record import Record, StoredRecord
+from everlog.core.reducer import Reducer
+from everlog.core.selection import Selection
+from everlog.core.sequencer import Append, Head, Identity, Import, Placed, check_import
+from everlog.core.stamp import Clock, parse_stamp, receive, tick
+from everlog.core.stream import ANY, Expectation, check_name
+from everlog.errors import (
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    UnsavedEvents,
+    WrongVersion,
+)
+from everlog.ports.ledger import Capabilities, Ledger
+from everlog.ports.owner import Owner
+from everlog.ports.seams import Seams, wall_clock_ms
+from everlog.store.committer import Committer
+from everlog.store.folding import Fold, Folder, every, fold_of_aggregate, fold_of_reducer
+from everlog.store.hooks import ErrorHook, Hook, Hooks
+from everlog.store.ids import IdSource
+from everlog.store.preparing import Preparer, To, items_of, of_pending
+from everlog.store.reading import Reading, select
+from everlog.store.relations import Relations
+from everlog.store.snapshots import Snapshots
+from everlog.store.verifying import Verification, verify
+from everlog.subscriptions.causation import inside_handler
+from everlog.subscriptions.projector import Appended
+
+S = TypeVar("S")
+E = TypeVar("E")
+A = TypeVar("A", bound=AggregateRoot)
+
+SnapshotPolicy = Literal["manual", "auto"] | every
+
+AUTO = every(100)
+"""What `snapshots="auto"` means."""
+
+IMPORT_CHUNK = 500
+"""Records of a streamed import that are taken in together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a ledger knows of a record."""
+
+    exists: bool
+    """A record with its id is stored here."""
+    outdated: bool
+    """A newer record of its register stands in its stream here, now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of an import."""
+
+    stored: int
+    """Records that are new here."""
+    known: int
+    """Records that were here already."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """Who a ledger is and how far it has got."""
+
+    ledger: str
+    """Its id: the `origin` of what is born in it."""
+    epoch: str
+    node: str
+    position: int
+    """The position of the last record; 0 if there is none."""
+    chain: str
+    """The chain of the last record, in hex."""
+    clock: str
+    """The greatest stamp that it has given or received."""
+    clock_ahead_ms: int
+    """How far that lies ahead of the wall clock; more than a moment means a clock was set back."""
+
+
+class EventStore:
+    """A log of events, and what is folded from it. Open one with `EventStore.open`.
+
+    A store belongs to the event loop and the process that opened it. All methods raise `StoreClosed`
+    after it was closed, `WrongEventLoop` in another loop, `ForkedConnection` in a forked child, and
+    `StorageError` where the place of the log fails.
+    """
+
+    relations: Relations
+    """Keys that name sets of streams."""
+    snapshots: Snapshots
+    """Stored states that shorten folds."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        events: Iterable[type[Any]] = (),
+        snapshots: SnapshotPolicy = "manual",
+        max_offset_s: float = 60.0,
+        seams: Seams | None = None,
+    ) -> None:
+        """Makes a store over a ledger that is open already; to be called in its event loop.
+
+        Programs use `EventStore.open`; this is for adapters of your own.
+        """
+        seams = seams or Seams()
+        self._ledger = ledger
+        self._seams = seams
+        self._owner = Owner("the store")
+        self._registry = Registry(events)
+        self._committer = Committer(ledger)
+        self._hooks = Hooks()
+        self._preparer = Preparer(
+            self._registry, IdSource(seams.now_ms, seams.random_bytes), seams.random_bytes
+        )
+        self._max_offset_ms = _milliseconds(max_offset_s)
+        self._observed = ""
+        self._folder = Folder(
+            ledger, self._registry, self._committer, _policy(snapshots), self._observe
+        )
+        self.relations = Relations(ledger, self._committer)
+        self.snapshots = Snapshots(
+            ledger, self._registry, self._committer, self._folder, self._fold_of
+        )
+
+    @staticmethod
+    def open(
+        url: str,
+        *,
+        events: Iterable[type[Any]] = (),
+        snapshots: SnapshotPolicy = "manual",
+        max_offset_s: float = 60.0,
+        clock: Callable[[], int] = wall_clock_ms,
+        **options: Any,
+    ) -> Opening:
+        """Opens the store that a URL names: `async with EventStore.open(...) as store:`.
+
+        - `url`: `memory:`, `sqlite:///relative.db` or `sqlite:////absolute/path.db`; what is not
+          there is created
+        - `events`: the classes that may be written, and into which records are decoded
+        - `snapshots`: `"manual"`; `"auto"`, which is `every(100)`; or `every(n)`
+        - `max_offset_s`: how far ahead of the wall clock an imported record may be stamped, in
+          seconds
+        - `clock`: the wall clock, in milliseconds since 1970
+        - for SQLite, `durability="full"` (default: what has been appended survives a power cut) or
+          `"relaxed"`, and `timeout_s=30.0`, how long to wait for other processes' writes
+
+        Raises `InvalidUrl`, `EventDefinitionError`, `EventAlreadyRegistered`, `UnknownEvent`, and
+        `CannotOpen` (or its `ForeignFile`, `NewerFormat`) before anything is written.
+
+        >>> async with EventStore.open("memory:", events=[UserCreated]) as store:
+        ...     await store.append("user-1", UserCreated(email="jane@doe.com"))
+        """
+        return Opening(url, list(events), snapshots, max_offset_s, Seams(now_ms=clock), options)
+
+    # --- writing ---
+
+    async def append(
+        self,
+        stream: str,
+        *events: object,
+        meta: object = None,
+        expect: Expectation = ANY,
+        ids: Sequence[str] | None = None,
+        relations: Iterable[str] = (),
+        emit: bool = True,
+        batch: str | None = None,
+    ) -> list[Record[Any]]:
+        """Appends events to a stream, all or nothing, and returns their records.
+
+        When it returns, they are durable, and hooks have run (inside a hook or handler it does not
+        wait for hooks; see `drained`).
+
+        - `meta`: what is said about the events, if their types declare a meta class
+        - `expect`: what the stream must be: `ANY`, `NEW` (or 0), `EXISTS`, or at this version
+        - `ids`: an id per event; the same ids with the same content again are a retry, which
+          returns the original records whatever `expect` says and stores nothing
+        - `relations`: relations that the stream is added to in the same transaction
+        - `emit`: whether hooks run
+        - `batch`: a key under which hooks are told, for `projector.batch(key)`
+
+        Raises `WrongVersion`, `IdConflict`, `PartialRetry`, `EventValidationError`, `NotPortable`,
+        `UnknownEvent`, `InvalidName`, `TooLarge` (over 1 MiB an event, 10,000 events or 16 MiB a
+        call); then nothing is written. Raises `OutcomeUnknown` if it cannot be told, and may have
+        taken effect if it is cancelled: repeat it with the same ids.
+        """
+        self._owner.check()
+        items = items_of(
+            stream, events, meta=meta, expect=expect, ids=ids, relations=relations
+        )
+        return await self._append(items, emit=emit, batch=batch)
+
+    async def append_many(
+        self, items: Iterable[To], *, emit: bool = True, batch: str | None = None
+    ) -> list[Record[Any]]:
+        """Appends events to several streams, all or nothing, in the order given.
+
+        Made of `to(stream, event, ...)`; otherwise as `append`.
+        """
+        self._owner.check()
+        return await self._append(list(items), emit=emit, batch=batch)
+
+    async def import_records(
+        self,
+        records: Iterable[Record[Any] | StoredRecord] | AsyncIterable[Record[Any] | StoredRecord],
+        *,
+        emit: bool = True,
+        batch: str | None = None,
+        max_offset_s: float | None = None,
+    ) -> Imported:
+        """Takes in records from another store, or late ones, as they are.
+
+        They keep id, `created`, origin and nonce, and so their hash; they get position, version and
+        `recorded` here, and are hydrated. Records that are here already are passed over, so an
+        import can be repeated. Types need not be known.
+
+        A list or tuple is taken in all or nothing. Anything else that can be iterated, such as
+        `other.read()`, is taken in by chunks of 500: what came before an error stays, and running it
+        again goes on.
+
+        Raises `IdConflict` for an id with other content, `TamperedRecord`, `NotPortable`,
+        `InvalidName`, `ClockAhead` for a stamp more than `max_offset_s` (default: the store's)
+        ahead of the wall clock, `TooLarge` for a list of over 10,000 records or 16 MiB.
+        """
+        self._owner.check()
+        offset = self._max_offset_ms if max_offset_s is None else _milliseconds(max_offset_s)
+        stored = known = 0
+
+        async def take(chunk: list[StoredRecord]) -> None:
+            nonlocal stored, known
+            placed = await self._import(chunk, offset, emit=emit, batch=batch)
+            stored += len(placed.new)
+            known += len(placed.records) - len(placed.new)
+
+        if isinstance(records, (list, tuple)):
+            rows = [_row_of(record) for record in records]
+            if rows:
+                await take(rows)
+            return Imported(stored, known)
+        chunk: list[StoredRecord] = []
+        async for record in _each(records):
+            chunk.append(_row_of(record))
+            if len(chunk) == IMPORT_CHUNK:
+                await take(chunk)
+                chunk = []
+        if chunk:
+            await take(chunk)
+        return Imported(stored, known)
+
+    def past(
+        self,
+        stream: str,
+        event: object,
+        *,
+        created: datetime | str,
+        meta: object = None,
+        id: str | None = None,
+        origin: str | None = None,
+    ) -> Record[Any]:
+        """Returns a record of something that happened earlier, for `import_records`.
+
+        For moving a history into everlog. `created` is an aware datetime or a stamp. Give ids that
+        follow from the source, so that the import can be repeated; `origin` names where it was born
+        (default: this ledger). Nothing is written.
+        """
+        self._owner.check()
+        identity = self._ledger.identity
+        return self._preparer.past(
+            stream,
+            event,
+            created=created,
+            meta=meta,
+            id=id,
+            origin=identity.ledger if origin is None else origin,
+            node=identity.node,
+        )
+
+    # --- reading ---
+
+    @overload
+    def read(
+        self,
+        stream: str | None = None,
+        *,
+        streams: Sequence[str] | None = None,
+        relation: str | None = None,
+        types: Sequence[type[E]],
+        after: int = 0,
+        until: int | None = None,
+        as_of: datetime | str | None = None,
+        limit: int | None = None,
+        backwards: bool = False,
+    ) -> Reading[E]: ...
+    @overload
+    def read(
+        self,
+        stream: str | None = None,
+        *,
+        streams: Sequence[str] | None = None,
+        relation: str | None = None,
+        types: Sequence[type[Any] | str] | None = None,
+        after: int = 0,
+        until: int | None = None,
+        as_of: datetime | str | None = None,
+        limit: int | None = None,
+        backwards: bool = False,
+    ) -> Reading[Any]: ...
+    def read(
+        self,
+        stream: str | None = None,
+        *,
+        streams: Sequence[str] | None = None,
+        relation: str | None = None,
+        types: Sequence[type[Any] | str] | None = None,
+        after: int = 0,
+        until: int | None = None,
+        as_of: datetime | str | None = None,
+        limit: int | None = None,
+        backwards: bool = False,
+    ) -> Reading[Any]:
+        """Reads records in order of position: of a stream, several, a relation, or all.
+
+        - `types`: only these, as classes or type names
+        - `after`, `until`: only positions above, and up to and including, these
+        - `as_of`: only what was created at or before a moment (an aware datetime, to the
+          millisecond) or a stamp
+        - `limit`: so many at most; `backwards`: the last first
+
+        Reads nothing yet: `async for record in store.read(...)`, or `.to_list()`, `.first()`.
+        A stream that does not exist has no records. Raises `InvalidInput` for what cannot be asked.
+        """
+        self._owner.check()
+        selection = select(
+            self._registry,
+            stream=stream,
+            streams=streams,
+            relation=relation,
+            types=types,
+            after=after,
+            until=until,
+            as_of=as_of,
+            limit=limit,
+            backwards=backwards,
+        )
+        return Reading(self._ledger, self._registry, selection, self._observe)
+
+    async def status(self, record: Record[Any]) -> Status:
+        """Returns whether a record, from here or elsewhere, exists and is outdated in this ledger."""
+        self._owner.check()
+        [found] = await self._ledger.find([record.id])
+        outdated = await self._ledger.overtaken(
+            record.stream, record.register, record.stored.order
+        )
+        return Status(exists=found is not None, outdated=outdated)
+
+    async def find(self, id: str) -> Record[Any] | None:
+        """Returns the record of an event id, or None."""
+        self._owner.check()
+        [found] = await self._ledger.find([check_name("event id", id)])
+        return None if found is None else Record(found, self._registry)
+
+    # --- folding ---
+
+    async def reduce(
+        self,
+        reducer: Reducer[S],
+        stream: str | None = None,
+        *,
+        streams: Sequence[str] | None = None,
+        relation: str | None = None,
+        types: Sequence[type[Any] | str] | None = None,
+        until: int | None = None,
+        as_of: datetime | str | None = None,
+        pending: Iterable[Record[Any]] = (),
+    ) -> S | None:
+        """Returns the state that records give, folded by `(created, id)`; None if there are none.
+
+        - `until`: only positions up to this one; `as_of`: only what was created by a moment
+        - `pending`: records to fold after the stored ones, such as `aggregate.log.pending`
+
+        A snapshot that holds shortens the read and never changes the answer.
+        """
+        self._owner.check()
+        if not isinstance(reducer, Reducer):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInput(f"{reducer!r} is no reducer; decorate it: @reducer('name', initial=...)")
+        selection = select(
+            self._registry,
+            stream=stream,
+            streams=streams,
+            relation=relation,
+            types=types,
+            until=until,
+            as_of=as_of,
+        )
+        folded = await self._folder.fold(fold_of_reducer(reducer), selection, list(pending))
+        return None if folded is None else folded.state
+
+    # --- aggregates ---
+
+    def new(self, cls: type[A], *, id: str | None = None) -> A:
+        """Returns an aggregate in its initial state; the id is its stream.
+
+        Without an id it is `<name>-<uuid>`. Saving it expects the stream to be new.
+        """
+        self._owner.check()
+        stream = f"{cls.aggregate_name}-{self._preparer.new_id()}" if id is None else id
+        return start(cls, check_name("stream", stream), self)
+
+    async def get(
+        self,
+        cls: type[A],
+        stream: str | None = None,
+        *,
+        relation: str | None = None,
+        as_of: datetime | str | None = None,
+    ) -> A | None:
+        """Returns the aggregate of a stream, or None if the stream has no events.
+
+        With `relation` it is folded from all streams of the relation; with `as_of` as it was at a
+        moment. Both are read-only: `push` raises `ReadOnlyAggregate`.
+        """
+        self._owner.check()
+        if stream is None and relation is None:
+            raise InvalidInput(f"name the stream or relation to fold a {cls.__qualname__} from")
+        selection = select(self._registry, stream=stream, relation=relation, as_of=as_of)
+        folded = await self._folder.fold(
+            self._fold_of(cls, selection, read_only=as_of is not None), selection
+        )
+        if folded is None:
+            return None
+        aggregate: A = folded.state
+        aggregate.log.version = 0 if relation is not None else folded.version
+        return aggregate
+
+    async def save(
+        self, *aggregates: AggregateRoot, emit: bool = True, batch: str | None = None
+    ) -> None:
+        """Appends the pending events of aggregates, all or nothing.
+
+        Each expects the version that it was loaded at: raises `WrongVersion` if somebody else has
+        appended meanwhile; then nothing is written and the events stay pending. After an error or a
+        cancellation that leaves the outcome open, saving again stores each event once.
+        """
+        self._owner.check()
+        for aggregate in aggregates:
+            if aggregate.log.unsettled:
+                await self._settle(aggregate)
+        dirty = [aggregate for aggregate in dict.fromkeys(aggregates) if aggregate.log.is_dirty]
+        if not dirty:
+            return
+        streams = [aggregate.log.stream for aggregate in dirty]
+        if len(set(streams)) < len(streams):
+            raise InvalidInput("two of these aggregates are of the same stream; save one at a time")
+        request = of_pending(dirty, observed=self._observed)
+        for aggregate in dirty:
+            aggregate.log.unsettled = True
+        try:
+            _, hooks = await self._commit(request, emit=emit, batch=batch)
+        except OutcomeUnknown:
+            raise
+        except Exception:  # not a cancellation: then the commit may go on without us
+            for aggregate in dirty:
+                aggregate.log.unsettled = False
+            raise
+        for aggregate in dirty:
+            saved = sum(event.stream == aggregate.log.stream for event in request.events)
+            aggregate.log.saved(saved)
+            aggregate.log.unsettled = False
+        await _run_out(hooks)
+
+    async def retrying(
+        self,
+        cls: type[A],
+        stream: str,
+        decide: Callable[[A], Awaitable[Any] | Any],
+        *,
+        attempts: int = 10,
+    ) -> A:
+        """Loads an aggregate, lets `decide` push events, saves; again if somebody else was faster.
+
+        Returns the saved aggregate. `decide` is called anew with a fresh aggregate for every attempt,
+        so it must not do anything else that counts. Raises `NotFound` if the stream has no events,
+        and `WrongVersion` if the last attempt lost too.
+        """
+        for attempt in range(1, attempts + 1):
+            aggregate = await self.get(cls, stream)
+            if aggregate is None:
+                raise NotFound(f"stream {stream!r} has no events; begin with store.new({cls.__name__})")
+            decided = decide(aggregate)
+            if isinstance(decided, Awaitable):
+                await decided
+            try:
+                await self._save_settling(aggregate)
+            except WrongVersion:
+                if attempt == attempts:
+                    raise
+                # Full jitter, so that writers who met once do not meet again.
+                pause_s = random.uniform(0, min(0.5, 0.002 * 2**attempt))  # noqa: S311
+                await asyncio.sleep(pause_s)
+            else:
+                return aggregate
+        raise InvalidInput(f"attempts={attempts} must be 1 or more")
+
+    # --- hooks ---
+
+    def on_appended(self, hook: Hook) -> None:
+        """Adds a hook that is told of every append and import in this process, in order.
+
+        The original's `onEventsInserted`. An append returns after its hooks have run. A hook that
+        raises does not undo the append: `on_error` hooks are told. Typically
+        `store.on_appended(projector.handle)`.
+        """
+        self._hooks.on_appended(hook)
+
+    def on_error(self, hook: ErrorHook) -> None:
+        """Adds a hook that is told when another hook fails. Without one, errors are logged."""
+        self._hooks.on_error(hook)
+
+    async def drained(self) -> None:
+        """Returns when nothing is being written and every hook that was started has ended.
+
+        Raises `MisusedStore` inside a hook or handler, where it would wait for itself.
+        """
+        self._owner.check()
+        await self._hooks.drained()
+        await self._committer.drained()
+        await self._hooks.drained()
+
+    # --- the ledger itself ---
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this kind of store can do."""
+        return self._ledger.capabilities
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger port under this store, for tools and tests."""
+        return self._ledger
+
+    async def info(self) -> StoreInfo:
+        """Returns who the ledger is and how far it has got."""
+        self._owner.check()
+        identity: Identity = self._ledger.identity
+        head: Head = await self._ledger.head()
+        ms, _, _ = parse_stamp(head.clock)
+        return StoreInfo(
+            ledger=identity.ledger,
+            epoch=identity.epoch,
+            node=identity.node,
+            position=head.position,
+            chain=head.chain.hex(),
+            clock=head.clock,
+            clock_ahead_ms=max(0, ms - self._seams.now_ms()),
+        )
+
+    def observe(self, record: Record[Any] | str) -> None:
+        """Makes everything appended here from now on created after a record (or stamp) from elsewhere.
+
+        What is read from this store is observed by itself. Raises `ClockAhead` for a stamp too far in
+        the future.
+        """
+        stamp = record.created if isinstance(record, Record) else record
+        clock = Clock(ms=0, counter=0, node=self._ledger.identity.node)
+        receive(clock, stamp, now_ms=self._seams.now_ms(), max_offset_ms=self._max_offset_ms)
+        self._observe(stamp)
+
+    async def verify(
+        self, *, progress: Callable[[int, int], None] | None = None
+    ) -> Verification:
+        """Computes every hash and the chain again, and checks the storage itself.
+
+        `progress(done, total)` is called after every page. Damage is reported, not raised.
+        """
+        self._owner.check()
+        return await verify(self._ledger, progress)
+
+    async def backup(self, path: str) -> None:
+        """Writes a consistent copy to a new file while the store is in use.
+
+        Never copy the file of an open SQLite store by other means. Raises `CannotOpen` if the file
+        exists or cannot be written, `NotSupported` for a store that has no file.
+        """
+        self._owner.check()
+        await self._ledger.backup(path)
+
+    async def close(self, *, timeout_s: float = 30.0) -> None:
+        """Waits for what is being written, and for running hooks so long; then lets go of all.
+
+        May be called again. `async with` calls it.
+        """
+        if self._owner.closed or self._owner.forked:
+            self._owner.closed = True
+            return
+        self._owner.check()
+        try:
+            await self._hooks.stop(timeout_s)
+            self._owner.closed = True
+            await self._committer.drained()
+            await self._hooks.stop(timeout_s)
+        finally:
+            self._owner.closed = True
+            await self._ledger.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- what aggregates need (core.aggregate.Saver) ---
+
+    def pend(self, aggregate: AggregateRoot, event: object, meta: object) -> Record[Any]:
+        """Returns an event as a pending record; called by `AggregateRoot.push`."""
+        self._owner.check()
+        identity = self._ledger.identity
+        seen = max(self._observed, *(record.created for record in aggregate.log.pending), "0" * 32)
+        # Provisional: the committer gives the final one. Later than all that was read.
+        clock = Clock(ms=int(seen[:12], 16), counter=int(seen[12:16], 16), node=identity.node)
+        return self._preparer.pending(
+            aggregate,
+            event,
+            meta,
+            created=tick(clock, now_ms=self._seams.now_ms()).stamp,
+            origin=identity.ledger,
+        )
+
+    async def snapshot_aggregate(self, aggregate: AggregateRoot) -> None:
+        """Stores a snapshot of an aggregate; called by `AggregateRoot.snapshot`."""
+        if aggregate.log.is_dirty:
+            raise UnsavedEvents(
+                f"{aggregate!r} has events that are not saved; await its save() first"
+            )
+        if aggregate.log.read_only:
+            await self.snapshots.create(type(aggregate), relation=aggregate.log.stream)
+        else:
+            await self.snapshots.create(type(aggregate), aggregate.log.stream)
+
+    # --- below ---
+
+    async def _append(
+        self, items: Sequence[To], *, emit: bool, batch: str | None
+    ) -> list[Record[Any]]:
+        request = self._preparer.append(items, observed=self._observed)
+        records, hooks = await self._commit(request, emit=emit, batch=batch)
+        await _run_out(hooks)
+        return records
+
+    async def _import(
+        self, rows: list[StoredRecord], offset_ms: int, *, emit: bool, batch: str | None
+    ) -> Placed:
+        request = Import(tuple(rows), offset_ms)
+        if len(rows) > 20:  # hashing many is work for a thread
+            await asyncio.to_thread(check_import, request)
+        else:
+            check_import(request)
+        placed, _, hooks = await self._place(request, emit=emit, batch=batch)
+        await _run_out(hooks)
+        return placed
+
+    async def _commit(
+        self, request: Append, *, emit: bool, batch: str | None
+    ) -> tuple[list[Record[Any]], list[asyncio.Task[None]]]:
+        placed, records, hooks = await self._place(request, emit=emit, batch=batch)
+        if not placed.new:
+            records = [Record(row, self._registry) for row in placed.records]
+        return list(records), hooks
+
+    async def _place(
+        self, request: Append | Import, *, emit: bool, batch: str | None
+    ) -> tuple[Placed, Sequence[Record[Any]], list[asyncio.Task[None]]]:
+        if batch is not None:
+            check_name("batch key", batch)
+        context = copy_context()
+        records: list[Record[Any]] = []
+        hooks: list[asyncio.Task[None]] = []
+
+        def then(outcome: object) -> None:
+            assert isinstance(outcome, Placed)
+            records.extend(Record(row, self._registry) for row in outcome.new)
+            if records:
+                self._observe(records[-1].recorded)
+                if emit:
+                    hooks.extend(self._hooks.start(Appended(tuple(records), batch), context))
+
+        placed = await self._committer.commit(request, then)
+        assert isinstance(placed, Placed)
+        return placed, records, [] if inside_handler() else hooks
+
+    async def _save_settling(self, aggregate: AggregateRoot) -> None:
+        try:
+            await self.save(aggregate)
+        except OutcomeUnknown:
+            await self.save(aggregate)  # the same ids: it is found out, not stored twice
+
+    async def _settle(self, aggregate: AggregateRoot) -> None:
+        """Finds out what an interrupted save has stored."""
+        log = aggregate.log
+        found = await self._ledger.find([record.id for record in log.pending])
+        stored = [record for record in found if record is not None]
+        if stored:
+            log.saved(len(stored), version=stored[-1].version)
+        log.unsettled = False
+
+    def _observe(self, stamp: str) -> None:
+        if stamp > self._observed:
+            self._observed = stamp
+
+    def _fold_of(
+        self, target: Any, selection: Selection, *, read_only: bool = False
+    ) -> Fold[Any]:
+        if isinstance(target, Reducer):
+            return fold_of_reducer(target)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        if isinstance(target, type) and issubclass(target, AggregateRoot):
+            stream = selection.relation or (selection.streams or ("",))[0]
+            frozen = read_only or selection.relation is not None
+            return fold_of_aggregate(
+                target, lambda: start(target, stream, self, read_only=frozen)
+            )
+        raise InvalidInput(f"{target!r} is neither a reducer nor an aggregate class")
+
+
+class Opening:
+    """A store about to be opened: `async with` it, or `await` it and close the store yourself."""
+
+    def __init__(
+        self,
+        url: str,
+        events: list[type[Any]],
+        snapshots: SnapshotPolicy,
+        max_offset_s: float,
+        seams: Seams,
+        options: dict[str, Any],
+    ) -> None:
+        self._url = url
+        self._events = events
+        self._snapshots: SnapshotPolicy = snapshots
+        self._max_offset_s = max_offset_s
+        self._seams = seams
+        self._options = options
+        self._store: EventStore | None = None
+
+    def __await__(self) -> Generator[Any, None, EventStore]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> EventStore:
+        self._store = await self._open()
+        return self._store
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._store is not None
+        await self._store.close()
+
+    async def _open(self) -> EventStore:
+        # Before the ledger is touched: a wrong class must not leave a new file behind.
+        Registry(self._events)
+        _policy(self._snapshots)
+        _milliseconds(self._max_offset_s)
+        ledger = await connect(self._url, seams=self._seams, options=self._options)
+        try:
+            return EventStore(
+                ledger,
+                events=self._events,
+                snapshots=self._snapshots,
+                max_offset_s=self._max_offset_s,
+                seams=self._seams,
+            )
+        except BaseException:
+            await ledger.close()
+            raise
+
+
+async def _run_out(hooks: Sequence[asyncio.Task[None]]) -> None:
+    """Waits for hooks. They are tasks of their own: a cancelled caller does not end them."""
+    if hooks:
+        await asyncio.wait(hooks)
+
+
+async def _each(
+    records: Iterable[Record[Any] | StoredRecord] | AsyncIterable[Record[Any] | StoredRecord],
+) -> AsyncIterable[Record[Any] | StoredRecord]:
+    if isinstance(records, AsyncIterable):
+        async for record in records:
+            yield record
+    else:
+        for record in records:
+            yield record
+
+
+def _row_of(record: object) -> StoredRecord:
+    if isinstance(record, Record):
+        return record.stored  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if isinstance(record, StoredRecord):
+        return record
+    raise InvalidInput(
+        f"import_records takes records, as store.read and store.past give them, not {record!r:.60}"
+    )
+
+
+def _policy(snapshots: object) -> every | None:
+    if snapshots == "manual":
+        return None
+    if snapshots == "auto":
+        return AUTO
+    if isinstance(snapshots, every):
+        return snapshots
+    raise InvalidInput(f"snapshots={snapshots!r} is none; use 'manual', 'auto' or every(100)")
+
+
+def _milliseconds(seconds: object) -> int:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e11:
+        raise InvalidInput(f"max_offset_s={seconds!r} must be a number of seconds from 0")
+    return int(seconds * 1000)

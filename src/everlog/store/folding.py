@@ -1,0 +1,230 @@
+"""Folding: records, in the order of their creation, onto a state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from everlog.core.aggregate import AggregateRoot
+from everlog.core.event import Registry
+from everlog.core.record import Record
+from everlog.core.reducer import Reducer
+from everlog.core.selection import PAGE_RECORDS, Order, Selection
+from everlog.core.snapshot import PutSnapshot, Snapshot, SnapshotKey
+from everlog.core.state import state_codec
+from everlog.errors import InvalidInput, SnapshotError
+from everlog.ports.ledger import Ledger
+from everlog.store.committer import Committer
+
+S = TypeVar("S")
+
+_log = logging.getLogger("everlog")
+
+
+@dataclass(frozen=True, slots=True)
+class every:  # noqa: N801 - reads as words: snapshots=every(100)
+    """Takes a snapshot whenever a fold has read so many records since the last one."""
+
+    records: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.records, bool) or self.records < 1:
+            raise InvalidInput(f"every({self.records!r}) must be of 1 record or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Fold(Generic[S]):
+    """What is folded: a name for its snapshots, a beginning, a step."""
+
+    name: str
+    version: int
+    state_type: type[Any]
+    initial: Callable[[], S]
+    step: Callable[[S, Record[Any]], S]
+    restore: Callable[[Any], S]
+    """From what the state codec decoded to a state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folded(Generic[S]):
+    """A state, and what it was folded from."""
+
+    state: S
+    count: int
+    """How many records are in it."""
+    version: int
+    """The highest version among them."""
+    snapshot: Snapshot | None
+    """A snapshot of exactly this state, not yet stored; None where it cannot have one."""
+    read: int
+    """How many of them were read and did not come from a snapshot."""
+
+
+def fold_of_reducer(reducer: Reducer[S]) -> Fold[S]:
+    """Returns what `reduce` folds."""
+    return Fold(
+        name=reducer.name,
+        version=reducer.version,
+        state_type=type(reducer.initial()),
+        initial=reducer.initial,
+        step=reducer,
+        restore=lambda state: state,
+    )
+
+
+def fold_of_aggregate(cls: type[Any], start: Callable[[], AggregateRoot]) -> Fold[Any]:
+    """Returns what `get` folds. `start` makes an instance in its initial state."""
+
+    def step(aggregate: AggregateRoot, record: Record[Any]) -> AggregateRoot:
+        aggregate.apply(record)
+        return aggregate
+
+    def restore(fields: dict[str, Any]) -> AggregateRoot:
+        aggregate = start()
+        for name, value in fields.items():
+            setattr(aggregate, name, value)
+        return aggregate
+
+    return Fold(
+        name=cls.aggregate_name,
+        version=cls.aggregate_version,
+        state_type=cls,
+        initial=start,
+        step=step,
+        restore=restore,
+    )
+
+
+def scope_of(selection: Selection) -> str | None:
+    """Returns the scope of snapshots over a selection; None for what has none."""
+    if selection.relation is not None:
+        return f"relation:{selection.relation}"
+    if selection.streams is not None and len(selection.streams) == 1:
+        return f"stream:{selection.streams[0]}"
+    return None
+
+
+def key_of(fold: Fold[Any], selection: Selection) -> SnapshotKey | None:
+    """Returns what a snapshot of the fold is found by; None where it cannot have one.
+
+    Raises `SnapshotError` for a state that has no codec.
+    """
+    scope = scope_of(selection)
+    if scope is None or selection.after:
+        return None
+    return SnapshotKey(
+        scope=scope,
+        reducer=fold.name,
+        reducer_version=fold.version,
+        shape=state_codec(fold.state_type).shape,
+        filter="" if selection.types is None else "\n".join(sorted(set(selection.types))),
+    )
+
+
+class Folder:
+    """Folds over one ledger, with its snapshots."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        registry: Registry,
+        committer: Committer,
+        policy: every | None,
+        observe: Callable[[str], None],
+    ) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._committer = committer
+        self._policy = policy
+        self._observe = observe
+        self._without_snapshots: set[type[Any]] = set()
+
+    async def fold(
+        self, fold: Fold[S], selection: Selection, pending: Sequence[Record[Any]] = ()
+    ) -> Folded[S] | None:
+        """Returns the state after the selected records and then the pending ones; None if neither."""
+        folded = await self._fold(fold, replace(selection, order=Order.CREATED))
+        if folded is not None and folded.snapshot is not None and self._policy is not None:
+            if folded.read >= self._policy.records and not (selection.as_of or selection.until):
+                await self._put_if_faithful(fold, folded)
+        if not pending:
+            return folded
+        state = fold.initial() if folded is None else folded.state
+        for record in pending:
+            state = fold.step(state, record)
+        if folded is None:
+            return Folded(state, len(pending), 0, None, 0)
+        return replace(folded, state=state, count=folded.count + len(pending), snapshot=None)
+
+    async def put(self, fold: Fold[S], folded: Folded[S]) -> Snapshot:
+        """Stores a snapshot of the state; raises `SnapshotError` if it would not be faithful."""
+        if folded.snapshot is None:
+            raise SnapshotError("there is no snapshot of a state with pending events")
+        state = state_codec(fold.state_type).encode(folded.state)
+        snapshot = replace(folded.snapshot, state=state)
+        await self._committer.commit(PutSnapshot(snapshot))
+        return snapshot
+
+    async def _fold(self, fold: Fold[S], selection: Selection) -> Folded[S] | None:
+        key = self._key_or_none(fold, selection)
+        start = await self._ledger.fold_from(selection, key, size=PAGE_RECORDS)
+        snapshot, page = start.snapshot, start.page
+        state, count, version, last = fold.initial(), 0, 0, ("", "")
+        if snapshot is not None:
+            try:
+                state = fold.restore(state_codec(fold.state_type).decode(snapshot.state))
+            except SnapshotError:
+                # It fitted when it was stored. A fold from the beginning is always right.
+                start = await self._ledger.fold_from(selection, None, size=PAGE_RECORDS)
+                page = start.page
+                snapshot = None
+            else:
+                count, version = snapshot.count, snapshot.version
+                last = (snapshot.created, snapshot.id)
+        before = count
+        until = page.selection.until or 0
+        while True:
+            for row in page.records:
+                state = fold.step(state, Record(row, self._registry))
+                version = max(version, row.version)
+            count += len(page.records)
+            if page.records:
+                last = page.records[-1].order
+                self._observe(max(row.recorded for row in page.records))
+            if page.cursor is None:
+                break
+            page = await self._ledger.read(page.selection, cursor=page.cursor, size=PAGE_RECORDS)
+        if count == 0:
+            return None
+        taken = None
+        if key is not None and selection.as_of is None:
+            taken = Snapshot(
+                key=key,
+                position=until,
+                created=last[0],
+                id=last[1],
+                version=version,
+                count=count,
+                revision=start.revision,
+                state="",
+            )
+        return Folded(state, count, version, taken, count - before)
+
+    def _key_or_none(self, fold: Fold[Any], selection: Selection) -> SnapshotKey | None:
+        if fold.state_type in self._without_snapshots:
+            return None
+        try:
+            return key_of(fold, selection)
+        except SnapshotError:
+            self._without_snapshots.add(fold.state_type)
+            return None
+
+    async def _put_if_faithful(self, fold: Fold[S], folded: Folded[S]) -> None:
+        try:
+            await self.put(fold, folded)
+        except SnapshotError as error:
+            # An automatic snapshot must not break a read; a manual one says the same by raising.
+            self._without_snapshots.add(fold.state_type)
+            _log.warning("no automatic snapshots of %r: %s", fold.name, error)

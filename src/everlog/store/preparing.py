@@ -1,0 +1,224 @@
+"""Preparing: from events as a program hands them in to a request that can be committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from everlog.core.aggregate import AggregateRoot
+from everlog.core.chain import HYDRATED, NONCE_BYTES
+from everlog.core.event import Registry
+from everlog.core.record import Record, StoredRecord, computed_hash
+from everlog.core.sequencer import Append, NewEvent, check_append
+from everlog.core.stamp import is_stamp, last_stamp_of
+from everlog.core.stream import ANY, Expectation, check_expectation, check_name
+from everlog.errors import InvalidInput, InvalidStamp
+from everlog.store.ids import IdSource
+from everlog.subscriptions.causation import current_cause
+
+
+@dataclass(frozen=True, slots=True)
+class To:
+    """One event of an `append_many`; made by `to`."""
+
+    stream: str
+    event: object
+    meta: object
+    expect: Expectation
+    id: str | None
+    relations: tuple[str, ...]
+
+
+def to(
+    stream: str,
+    event: object,
+    *,
+    meta: object = None,
+    expect: Expectation = ANY,
+    id: str | None = None,
+    relations: Iterable[str] = (),
+) -> To:
+    """Says where an event of `store.append_many` goes, and what it asks of its stream.
+
+    `expect` is checked as if the events before it in the same call had been appended. `relations`
+    are added to the stream in the same transaction.
+
+    >>> await store.append_many([to("a", First()), to("b", Second(), expect=NEW)])
+    """
+    return To(stream, event, meta, expect, id, _names(relations))
+
+
+class Preparer:
+    """Validates and encodes events, and gives them ids, nonces and causes."""
+
+    def __init__(
+        self, registry: Registry, ids: IdSource, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self._registry = registry
+        self._ids = ids
+        self._random_bytes = random_bytes
+
+    def new_id(self) -> str:
+        """Returns a new id."""
+        return self._ids.next()
+
+    def append(self, items: Sequence[To], *, observed: str) -> Append:
+        """Returns a checked request; raises `InvalidInput` of the kind that says what is wrong."""
+        nonces = self._random_bytes(NONCE_BYTES * len(items))
+        cause = current_cause()
+        events: list[NewEvent] = []
+        relations: list[tuple[str, str]] = []
+        for index, item in enumerate(items):
+            declared = self._registry.of_event(item.event)
+            data, meta = declared.encode(item.event, item.meta)
+            id = self._ids.next() if item.id is None else item.id
+            events.append(
+                NewEvent(
+                    id=id,
+                    stream=item.stream,
+                    type=declared.type,
+                    schema=declared.schema,
+                    register=declared.register,
+                    data=data,
+                    meta=meta,
+                    correlation=cause.correlation or id,
+                    causation=cause.causation,
+                    nonce=nonces[NONCE_BYTES * index : NONCE_BYTES * (index + 1)],
+                    expect=check_expectation(item.expect),
+                )
+            )
+            relations += ((relation, item.stream) for relation in item.relations)
+        return check_append(Append(tuple(events), tuple(dict.fromkeys(relations)), observed))
+
+    def pending(
+        self, aggregate: AggregateRoot, event: object, meta: object, *, created: str, origin: str
+    ) -> Record[Any]:
+        """Returns an event that an aggregate emits, validated and with its final id."""
+        declared = self._registry.of_event(event)
+        data, meta_text = declared.encode(event, meta)
+        id, cause, log = self._ids.next(), current_cause(), aggregate.log
+        stored = StoredRecord(
+            position=0,
+            version=log.version + len(log.pending) + 1,
+            id=id,
+            stream=log.stream,
+            type=declared.type,
+            schema=declared.schema,
+            register=declared.register,
+            origin=origin,
+            correlation=cause.correlation or id,
+            causation=cause.causation,
+            created=created,
+            recorded=created,
+            flags=0,
+            nonce=self._random_bytes(NONCE_BYTES),
+            data=data,
+            meta=meta_text,
+            hash=b"",
+            chain=b"",
+        )
+        return Record(stored, self._registry)
+
+    def past(
+        self,
+        stream: str,
+        event: object,
+        *,
+        created: datetime | str,
+        meta: object,
+        id: str | None,
+        origin: str,
+        node: str,
+    ) -> Record[Any]:
+        """Returns a record of something that happened before, to be imported."""
+        declared = self._registry.of_event(event)
+        data, meta_text = declared.encode(event, meta)
+        if isinstance(created, datetime):
+            # The first stamp of its millisecond and not the last: it happened at that moment.
+            stamp = last_stamp_of(created, where="created")[:12] + "0000" + node
+        elif is_stamp(created):
+            stamp = created
+        else:
+            raise InvalidStamp(f"created={created!r} is neither an aware datetime nor a stamp")
+        id = self._ids.next() if id is None else check_name("event id", id)
+        stored = StoredRecord(
+            position=0,
+            version=0,
+            id=id,
+            stream=check_name("stream", stream),
+            type=declared.type,
+            schema=declared.schema,
+            register=declared.register,
+            origin=origin,
+            correlation=id,
+            causation=None,
+            created=stamp,
+            recorded=stamp,
+            flags=HYDRATED,
+            nonce=self._random_bytes(NONCE_BYTES),
+            data=data,
+            meta=meta_text,
+            hash=b"",
+            chain=b"",
+        )
+        return Record(stored._replace(hash=computed_hash(stored)), self._registry)
+
+
+def of_pending(aggregates: Sequence[AggregateRoot], *, observed: str) -> Append:
+    """Returns the request that saves the pending events of aggregates."""
+    events: list[NewEvent] = []
+    for aggregate in aggregates:
+        for index, record in enumerate(aggregate.log.pending):
+            row = record.stored
+            events.append(
+                NewEvent(
+                    id=row.id,
+                    stream=row.stream,
+                    type=row.type,
+                    schema=row.schema,
+                    register=row.register,
+                    data=row.data,
+                    meta=row.meta,
+                    correlation=row.correlation,
+                    causation=row.causation,
+                    nonce=row.nonce,
+                    expect=aggregate.log.version if index == 0 else ANY,
+                )
+            )
+    return check_append(Append(tuple(events), (), observed))
+
+
+def items_of(
+    stream: str,
+    events: Sequence[object],
+    *,
+    meta: object,
+    expect: Expectation,
+    ids: Sequence[str] | None,
+    relations: Iterable[str],
+) -> list[To]:
+    """Returns the events of an `append` to one stream; the first carries the expectation."""
+    if ids is not None and (isinstance(ids, str) or len(ids) != len(events)):
+        raise InvalidInput(
+            f"ids={ids!r} must be a list with one id for each of the {len(events)} event(s)"
+        )
+    check_expectation(expect)
+    return [
+        To(
+            stream,
+            event,
+            meta,
+            expect if index == 0 else ANY,
+            None if ids is None else ids[index],
+            _names(relations) if index == 0 else (),
+        )
+        for index, event in enumerate(events)
+    ]
+
+
+def _names(relations: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(relations, str):
+        raise InvalidInput(f"relations= is a list of names; write [{relations!r}]")
+    return tuple(relations)

@@ -1,0 +1,134 @@
+"""Reading: what `store.read` returns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from everlog.core.event import Registry
+from everlog.core.record import Record, StoredRecord
+from everlog.core.selection import PAGE_RECORDS, Cursor, Selection
+from everlog.core.stamp import moment_bound
+from everlog.core.stream import check_name
+from everlog.errors import InvalidInput
+from everlog.ports.ledger import Ledger
+
+E = TypeVar("E")
+
+Observe = Callable[[str], None]
+"""Told the greatest stamp of each page."""
+
+
+class Reading(Generic[E]):
+    """Records, read page by page as they are asked for. Iterate over it, as often as you like.
+
+    Each iteration sees one consistent prefix of the log, up to its head when it began. It holds no
+    resource between pages: it may be left anywhere, and be as slow as it likes.
+    """
+
+    def __init__(
+        self, ledger: Ledger, registry: Registry, selection: Selection, observe: Observe
+    ) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._selection = selection
+        self._observe = observe
+
+    def __aiter__(self) -> AsyncIterator[Record[E]]:
+        return _Iteration(self._ledger, self._registry, self._selection, self._observe)
+
+    async def to_list(self) -> list[Record[E]]:
+        """Returns all of it at once. Mind the size: `limit=` bounds it."""
+        return [record async for record in self]
+
+    async def first(self) -> Record[E] | None:
+        """Returns the first record, or None if there is none."""
+        page = await self._ledger.read(self._selection, size=1)
+        for row in page.records:
+            self._observe(row.recorded)
+            return Record(row, self._registry)
+        return None
+
+
+class _Iteration(AsyncIterator[Record[E]]):
+    def __init__(
+        self, ledger: Ledger, registry: Registry, selection: Selection, observe: Observe
+    ) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._selection = selection
+        self._observe = observe
+        self._rows: Sequence[StoredRecord] = ()
+        self._next = 0
+        self._cursor: Cursor | None = None
+        self._ended = False
+
+    async def __anext__(self) -> Record[E]:
+        if self._next == len(self._rows):
+            await self._turn_page()
+        row = self._rows[self._next]
+        self._next += 1
+        return Record(row, self._registry)
+
+    async def _turn_page(self) -> None:
+        while True:
+            if self._ended:
+                raise StopAsyncIteration
+            page = await self._ledger.read(
+                self._selection, cursor=self._cursor, size=PAGE_RECORDS
+            )
+            self._selection, self._cursor = page.selection, page.cursor
+            self._ended = page.cursor is None
+            self._rows, self._next = page.records, 0
+            if page.records:
+                # recorded ascends with position, and is never before created
+                self._observe(max(page.records[0].recorded, page.records[-1].recorded))
+                return
+
+
+def select(
+    registry: Registry,
+    *,
+    stream: str | None = None,
+    streams: Sequence[str] | None = None,
+    relation: str | None = None,
+    types: Sequence[type[Any] | str] | None = None,
+    after: int = 0,
+    until: int | None = None,
+    as_of: datetime | str | None = None,
+    limit: int | None = None,
+    backwards: bool = False,
+) -> Selection:
+    """Returns a checked selection; raises `InvalidInput` saying which argument is wrong."""
+    given = [
+        name
+        for name, value in (("stream", stream), ("streams", streams), ("relation", relation))
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise InvalidInput(f"pass one of stream, streams and relation, not {' and '.join(given)}")
+    if stream is not None:
+        streams = (stream,)
+    elif isinstance(streams, str):
+        raise InvalidInput(f"streams= is a list of names; for one stream pass {streams!r} itself")
+    if isinstance(types, (str, type)):
+        raise InvalidInput("types= is a list of event classes or type names, not a single one")
+    return Selection(
+        streams=None
+        if streams is None
+        else tuple(dict.fromkeys(check_name("stream", name) for name in streams)),
+        relation=None if relation is None else check_name("relation", relation),
+        types=None if types is None else tuple(registry.name_of(entry) for entry in types),
+        after=_whole("after", after),
+        until=None if until is None else _whole("until", until),
+        as_of=None if as_of is None else moment_bound(as_of, where="as_of"),
+        limit=None if limit is None else _whole("limit", limit),
+        backwards=bool(backwards),
+    )
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise InvalidInput(f"{name}={value!r} must be a whole number from 0")
+    return value

@@ -1,0 +1,1 @@
+"""Projectors: records are handed to handlers, in order per stream."""

@@ -1,0 +1,259 @@
+"""Projectors: handlers that turn records into read models and effects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from everlog.core.event import event_type_of
+from everlog.core.record import Record
+from everlog.core.stream import check_name
+from everlog.errors import EventDefinitionError, HandlerFailed
+from everlog.subscriptions.calling import call, name_of
+from everlog.subscriptions.causation import handling
+from everlog.subscriptions.queues import StreamQueues
+
+E = TypeVar("E")
+
+Handler: TypeAlias = Callable[[Record[E]], Awaitable[Any] | Any]
+BatchHandler: TypeAlias = Callable[[Sequence[Record[Any]]], Awaitable[None] | None]
+OnSuccess: TypeAlias = Callable[[Record[Any], Any], Awaitable[None] | None]
+OnError: TypeAlias = Callable[[Record[Any], Exception], Awaitable[None] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What a hook is told: records that are new in this ledger, in order of position."""
+
+    records: tuple[Record[Any], ...]
+    batch: str | None = None
+    """The key under which they were appended together, if one was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    kind: Literal["once", "on", "all"]
+    handler: Callable[..., Any]
+    on_success: OnSuccess | None = None
+    on_error: OnError | None = None
+
+    def wants(self, *, hydrated: bool, outdated: bool) -> bool:
+        match self.kind:
+            case "once":
+                return not hydrated and not outdated
+            case "on":
+                return not outdated
+            case "all":
+                return True
+
+
+class Projector:
+    """A set of handlers, and the order in which they see records.
+
+    Records of one stream are handled one by one in order; different streams side by side. For one
+    record, its handlers run one after another in the order in which they were declared; one that
+    fails does not keep the others from running. `def` handlers run in a thread.
+    """
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[_Listener]] = {}
+        self._batches: dict[str, list[BatchHandler]] = {}
+        self._queues = StreamQueues()
+
+    def once(
+        self,
+        *types: type[E],
+        on_success: OnSuccess | None = None,
+        on_error: OnError | None = None,
+    ) -> Callable[[Handler[E]], Handler[E]]:
+        """Handles records that are new here and not outdated: for effects such as mail or payment.
+
+        Never called for hydrated records: not in a replay, not after an import. `on_success(record,
+        result)` and `on_error(record, error)` are awaited after it; with `on_error` the error counts
+        as handled.
+
+        In process it runs **at most once**: a crash between the append and the end of the handler
+        loses the call. A durable subscription keeps each effect until its outcome is known.
+        """
+        return self._declare("once", types, on_success=on_success, on_error=on_error)
+
+    def on(self, *types: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+        """Handles new and hydrated records that are not outdated: the latest data wins.
+
+        For events that replace what was before. A late `MoneyDeposited` would be skipped: events
+        that add to what was before belong in `all`.
+        """
+        return self._declare("on", types)
+
+    def all(self, *types: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+        """Handles every record, new, hydrated or outdated, in the order in which they come here."""
+        return self._declare("all", types)
+
+    def batch(self, key: str) -> Callable[[BatchHandler], BatchHandler]:
+        """Handles together what was appended under this key: `store.append(..., batch=key)`.
+
+        The handler is given all records of the append instead of the single handlers. A projector
+        without a handler for the key hands them to its single handlers as usual.
+        """
+        check_name("batch key", key)
+
+        def declare(handler: BatchHandler) -> BatchHandler:
+            self._batches.setdefault(key, []).append(handler)
+            return handler
+
+        return declare
+
+    async def handle(self, appended: Appended) -> None:
+        """Handles what was appended; made for `store.on_appended(projector.handle)`.
+
+        Returns when all its handlers have. Raises `HandlerFailed`, or an `ExceptionGroup` of several.
+        """
+        if appended.batch is not None and appended.batch in self._batches:
+            await self._queue_many(appended.batch, appended.records, waits=False)
+            return
+        await _all_of(
+            [
+                self._queue(record, hydrated=record.hydrated, outdated=record.outdated)
+                for record in appended.records
+                if record.type in self._listeners
+            ]
+        )
+
+    async def push(
+        self, record: Record[Any], *, hydrated: bool | None = None, outdated: bool | None = None
+    ) -> None:
+        """Handles one record by hand, behind what its stream has queued.
+
+        `hydrated` and `outdated` are the record's own unless said otherwise. Raises `HandlerFailed`,
+        or an `ExceptionGroup` of several.
+        """
+        await self._queue(
+            record,
+            hydrated=record.hydrated if hydrated is None else hydrated,
+            outdated=record.outdated if outdated is None else outdated,
+            waits=True,
+        )
+
+    async def push_many(self, key: str, records: Sequence[Record[Any]]) -> None:
+        """Hands records to the batch handlers of a key, behind what their streams have queued."""
+        if records:
+            await self._queue_many(key, records, waits=True)
+
+    async def replay(self, records: AsyncIterable[Record[Any]] | Iterable[Record[Any]]) -> int:
+        """Handles records as hydrated, in the order given: never runs a `once`. Returns their number.
+
+        Made for `projector.replay(store.read(...))`: rebuilds a read model. Raises at the first
+        failure.
+        """
+        count = 0
+        if isinstance(records, AsyncIterable):
+            async for record in records:
+                await self._replay_one(record)
+                count += 1
+        else:
+            for record in records:
+                await self._replay_one(record)
+                count += 1
+        return count
+
+    async def _replay_one(self, record: Record[Any]) -> None:
+        if record.type in self._listeners:
+            await self._queue(record, hydrated=True, outdated=record.outdated, waits=True)
+
+    def _declare(
+        self,
+        kind: Literal["once", "on", "all"],
+        types: tuple[type[E], ...],
+        *,
+        on_success: OnSuccess | None = None,
+        on_error: OnError | None = None,
+    ) -> Callable[[Handler[E]], Handler[E]]:
+        if not types:
+            raise EventDefinitionError(f"projector.{kind}() needs the event classes to handle")
+        names = [event_type_of(cls).type for cls in types]
+
+        def declare(handler: Handler[E]) -> Handler[E]:
+            for name in names:
+                self._listeners.setdefault(name, []).append(
+                    _Listener(kind, handler, on_success, on_error)
+                )
+            return handler
+
+        return declare
+
+    def _queue_many(
+        self, key: str, records: Sequence[Record[Any]], *, waits: bool
+    ) -> asyncio.Future[None]:
+        handlers = self._batches.get(key, [])
+
+        async def run() -> None:
+            failures: list[Exception] = []
+            for handler in handlers:
+                try:
+                    with handling(records[0] if len(records) == 1 else None):
+                        await call(handler, records)
+                except Exception as error:
+                    failures.append(_failed(handler, records, error))
+            _raise(failures)
+
+        streams = (record.stream for record in records)
+        return self._queues.put_across(streams, run, waits=waits)
+
+    def _queue(
+        self, record: Record[Any], *, hydrated: bool, outdated: bool, waits: bool = False
+    ) -> asyncio.Future[None]:
+        async def run() -> None:
+            failures: list[Exception] = []
+            for listener in self._listeners.get(record.type, ()):
+                if listener.wants(hydrated=hydrated, outdated=outdated):
+                    try:
+                        with handling(record):
+                            await _run(listener, record)
+                    except Exception as error:
+                        failures.append(_failed(listener.handler, [record], error))
+            _raise(failures)
+
+        return self._queues.put(record.stream, run, waits=waits)
+
+
+async def _run(listener: _Listener, record: Record[Any]) -> None:
+    try:
+        result = await call(listener.handler, record)
+    except Exception as error:
+        if listener.on_error is None:
+            raise
+        await call(listener.on_error, record, error)
+    else:
+        if listener.on_success is not None:
+            await call(listener.on_success, record, result)
+
+
+async def _all_of(futures: Sequence[asyncio.Future[None]]) -> None:
+    """Waits for all, then raises what any of them raised."""
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    failures: list[Exception] = []
+    for result in results:
+        if isinstance(result, ExceptionGroup):
+            failures += result.exceptions
+        elif isinstance(result, Exception):
+            failures.append(result)
+        elif result is not None:
+            raise result
+    _raise(failures)
+
+
+def _failed(
+    handler: Callable[..., Any], records: Sequence[Record[Any]], error: Exception
+) -> HandlerFailed:
+    failed = HandlerFailed(name_of(handler), [record.id for record in records])
+    failed.__cause__ = error
+    return failed
+
+
+def _raise(failures: Sequence[Exception]) -> None:
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} handlers failed", failures)

@@ -153,8 +153,6 @@ def start(cls: type[A], stream: str, saver: Saver, *, read_only: bool = False) -
     return aggregate
 
 
-
-
 def fields_of(cls: type[AggregateRoot]) -> Mapping[str, Any]:
     """Returns the declared fields and their types: the state of the aggregate."""
     hints = typing.get_type_hints(cls, include_extras=True)

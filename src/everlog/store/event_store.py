@@ -208,9 +208,7 @@ class EventStore:
         taken effect if it is cancelled: repeat it with the same ids.
         """
         self._owner.check()
-        items = items_of(
-            stream, events, meta=meta, expect=expect, ids=ids, relations=relations
-        )
+        items = items_of(stream, events, meta=meta, expect=expect, ids=ids, relations=relations)
         return await self._append(items, emit=emit, batch=batch)
 
     async def append_many(
@@ -371,9 +369,7 @@ class EventStore:
         """Returns whether a record, from here or elsewhere, exists and is outdated in this ledger."""
         self._owner.check()
         [found] = await self._ledger.find([record.id])
-        outdated = await self._ledger.overtaken(
-            record.stream, record.register, record.stored.order
-        )
+        outdated = await self._ledger.overtaken(record.stream, record.register, record.stored.order)
         return Status(exists=found is not None, outdated=outdated)
 
     async def find(self, id: str) -> Record[Any] | None:
@@ -405,7 +401,9 @@ class EventStore:
         """
         self._owner.check()
         if not isinstance(reducer, Reducer):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidInput(f"{reducer!r} is no reducer; decorate it: @reducer('name', initial=...)")
+            raise InvalidInput(
+                f"{reducer!r} is no reducer; decorate it: @reducer('name', initial=...)"
+            )
         selection = select(
             self._registry,
             stream=stream,
@@ -508,7 +506,9 @@ class EventStore:
         for attempt in range(1, attempts + 1):
             aggregate = await self.get(cls, stream)
             if aggregate is None:
-                raise NotFound(f"stream {stream!r} has no events; begin with store.new({cls.__name__})")
+                raise NotFound(
+                    f"stream {stream!r} has no events; begin with store.new({cls.__name__})"
+                )
             decided = decide(aggregate)
             if isinstance(decided, Awaitable):
                 await decided
@@ -588,9 +588,7 @@ class EventStore:
         receive(clock, stamp, now_ms=self._seams.now_ms(), max_offset_ms=self._max_offset_ms)
         self._observe(stamp)
 
-    async def verify(
-        self, *, progress: Callable[[int, int], None] | None = None
-    ) -> Verification:
+    async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
         """Computes every hash and the chain again, and checks the storage itself.
 
         `progress(done, total)` is called after every page. Damage is reported, not raised.
@@ -734,17 +732,13 @@ class EventStore:
         if stamp > self._observed:
             self._observed = stamp
 
-    def _fold_of(
-        self, target: Any, selection: Selection, *, read_only: bool = False
-    ) -> Fold[Any]:
+    def _fold_of(self, target: Any, selection: Selection, *, read_only: bool = False) -> Fold[Any]:
         if isinstance(target, Reducer):
             return fold_of_reducer(target)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         if isinstance(target, type) and issubclass(target, AggregateRoot):
             stream = selection.relation or (selection.streams or ("",))[0]
             frozen = read_only or selection.relation is not None
-            return fold_of_aggregate(
-                target, lambda: start(target, stream, self, read_only=frozen)
-            )
+            return fold_of_aggregate(target, lambda: start(target, stream, self, read_only=frozen))
         raise InvalidInput(f"{target!r} is neither a reducer nor an aggregate class")
 
 
@@ -841,6 +835,10 @@ def _policy(snapshots: object) -> every | None:
 
 
 def _milliseconds(seconds: object) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e11:
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not 0 <= seconds < 1e11
+    ):
         raise InvalidInput(f"max_offset_s={seconds!r} must be a number of seconds from 0")
     return int(seconds * 1000)

@@ -69,7 +69,9 @@ class Hooks:
     async def drained(self) -> None:
         """Returns when every hook that was started has ended; not to be called inside one."""
         if inside_handler():
-            raise MisusedStore("drained() inside a hook or handler would wait for itself; call it outside")
+            raise MisusedStore(
+                "drained() inside a hook or handler would wait for itself; call it outside"
+            )
         while self._running:
             await asyncio.wait(list(self._running))
 
@@ -82,7 +84,9 @@ class Hooks:
             for task in slow:
                 task.cancel()
             if slow:
-                _log.warning("%d hooks were cancelled: still running after %s s", len(slow), timeout_s)
+                _log.warning(
+                    "%d hooks were cancelled: still running after %s s", len(slow), timeout_s
+                )
                 await asyncio.wait(slow)
 
     async def _run(self, hook: Hook, appended: Appended) -> None:
@@ -110,4 +114,3 @@ class Hooks:
                     await call(hook, failure)
             except Exception:
                 _log.exception("error hook %s failed (records %s)", name_of(hook), ids)
-

@@ -75,9 +75,7 @@ class _Iteration(AsyncIterator[Record[E]]):
         while True:
             if self._ended:
                 raise StopAsyncIteration
-            page = await self._ledger.read(
-                self._selection, cursor=self._cursor, size=PAGE_RECORDS
-            )
+            page = await self._ledger.read(self._selection, cursor=self._cursor, size=PAGE_RECORDS)
             self._selection, self._cursor = page.selection, page.cursor
             self._ended = page.cursor is None
             self._rows, self._next = page.records, 0

@@ -20,7 +20,9 @@ class StreamQueues:
         self._queues: dict[str, deque[_Queued]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # The streams whose handlers wait for what is running here.
-        self._waiting: ContextVar[frozenset[str]] = ContextVar("everlog_waiting", default=frozenset())
+        self._waiting: ContextVar[frozenset[str]] = ContextVar(
+            "everlog_waiting", default=frozenset()
+        )
 
     def put(self, stream: str, job: Job, *, waits: bool = False) -> asyncio.Future[None]:
         """Queues a job behind those of its stream; the future ends as the job ends.

@@ -38,9 +38,7 @@ class MemoryLedger:
         return Capabilities(durable=False, shared=False, backup=False)
 
     async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
-        return write(
-            self._open(), requests, identity=self._identity, now_ms=self._seams.now_ms()
-        )
+        return write(self._open(), requests, identity=self._identity, now_ms=self._seams.now_ms())
 
     async def read(
         self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500

@@ -41,9 +41,7 @@ def checkpoints_race(version: tuple[int, int, int]) -> bool:
     """
     if version >= (3, 51, 3):
         return False
-    return not (
-        (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
-    )
+    return not ((3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0))
 
 
 def open_or_create(place: Place, random_bytes: Callable[[int], bytes]) -> Identity:
@@ -141,7 +139,9 @@ def _identify_or_set_up(
             for statement in statements(schema.CREATE):
                 connection.execute(statement)
             identity = Identity(
-                ledger=random_bytes(16).hex(), node=random_bytes(8).hex(), epoch=random_bytes(8).hex()
+                ledger=random_bytes(16).hex(),
+                node=random_bytes(8).hex(),
+                epoch=random_bytes(8).hex(),
             )
             connection.execute(
                 schema.INSERT_LEDGER,

@@ -147,9 +147,8 @@ def _overtaken(connection: sqlite3.Connection, snapshot: Snapshot, selection: Se
     # Only a late record can: one on time stands after everything that was there before it.
     conditions, values = _conditions(selection)
     row = connection.execute(
-        "SELECT 1 FROM records WHERE late = 1 AND (created, id) < (?, ?) AND position > ?"
-        + conditions
-        + " LIMIT 1",
+        # sql: only fixed text is joined, every value is bound
+        schema.SELECT_OVERTAKING + conditions + " LIMIT 1",
         (snapshot.created, snapshot.id, snapshot.position, *values),
     ).fetchone()
     return row is not None
@@ -213,9 +212,7 @@ def _by_position(
             start, end = low, min(high, low + width)
             low = end
         window = replace(selection, after=start, until=end)
-        records, ended = _run(
-            connection, window, size - len(found), ending, descending=descending
-        )
+        records, ended = _run(connection, window, size - len(found), ending, descending=descending)
         found += records
         if not ended or (len(found) >= size and low < high):
             return found, False
@@ -262,12 +259,8 @@ def _run(
     """Returns the next records of one ordered query: at most `size`, and a page of bytes."""
     conditions, values = _conditions(selection)
     cursor = connection.execute(
-        "SELECT "
-        + schema.COLUMNS
-        + " FROM records WHERE position > ? AND position <= ?"
-        + conditions
-        + ending
-        + (" DESC LIMIT ?" if descending else " LIMIT ?"),
+        # sql: only fixed text is joined, every value is bound
+        schema.SELECT_BETWEEN + conditions + ending + (" DESC LIMIT ?" if descending else " LIMIT ?"),
         (selection.after, selection.until, *values, *extra, size + 1),
     )
     records: list[StoredRecord] = []

@@ -132,14 +132,13 @@ UPDATE_HEAD = (
 
 INSERT_RECORD = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 SELECT_BY_ID = "SELECT " + COLUMNS + " FROM records WHERE id = ?"
-SELECT_BY_IDS = (
-    "SELECT " + COLUMNS + " FROM records WHERE id IN (SELECT value FROM json_each(?))"
+SELECT_BY_IDS = "SELECT " + COLUMNS + " FROM records WHERE id IN (SELECT value FROM json_each(?))"
+# Completed in `reading` by the conditions and the order of a selection.
+SELECT_BETWEEN = "SELECT " + COLUMNS + " FROM records WHERE position > ? AND position <= ?"
+SELECT_OVERTAKING = (
+    "SELECT 1 FROM records WHERE late = 1 AND (created, id) < (?, ?) AND position > ?"
 )
 SELECT_VERSION = "SELECT version FROM records WHERE stream = ? ORDER BY position DESC LIMIT 1"
-SELECT_VERSION_AT = (
-    "SELECT version FROM records WHERE stream = ? AND position <= ? "
-    "ORDER BY position DESC LIMIT 1"
-)
 
 SELECT_REGISTER = "SELECT created, id FROM registers WHERE stream = ? AND register = ?"
 UPSERT_REGISTER = (
@@ -180,6 +179,14 @@ UPSERT_SNAPSHOT = (
 )
 DELETE_SNAPSHOTS = "DELETE FROM snapshots WHERE scope = ?"
 DELETE_SNAPSHOTS_OF = "DELETE FROM snapshots WHERE scope = ? AND reducer = ?"
+
+SETTINGS = {
+    "synchronous": "PRAGMA synchronous",
+    "journal_mode": "PRAGMA journal_mode",
+    "mmap_size": "PRAGMA mmap_size",
+    "wal_autocheckpoint": "PRAGMA wal_autocheckpoint",
+}
+"""Settings of a connection that can be asked for by name."""
 
 # What `check` compares: late marks against the order of folds, registers against the records.
 CHECK_LATE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -10,6 +11,8 @@ from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
 
 KNOWN = "memory: or sqlite:///path/to/file.db"
+
+_UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 async def connect(url: str, *, seams: Seams, options: dict[str, Any]) -> Ledger:
@@ -25,11 +28,14 @@ async def connect(url: str, *, seams: Seams, options: dict[str, Any]) -> Ledger:
         raise InvalidUrl(f"a store's URL is text such as {KNOWN}, not {type(url).__name__}")
     scheme, colon, rest = url.partition(":")
     if not colon:
-        raise InvalidUrl(f"{url!r} is no URL of a store; did you mean 'sqlite:///{url}'?")
+        shown = _redacted(url)
+        raise InvalidUrl(f"{shown!r} is no URL of a store; did you mean 'sqlite:///{shown}'?")
     match scheme:
         case "memory":
             if rest.strip("/"):
-                raise InvalidUrl(f"{url!r}: a store in memory has no name; use 'memory:'")
+                raise InvalidUrl(
+                    f"{_redacted(url)!r}: a store in memory has no name; use 'memory:'"
+                )
             _refuse_unknown(url, options, known=())
             from everlog.adapters.memory.ledger import MemoryLedger
 
@@ -46,23 +52,29 @@ async def connect(url: str, *, seams: Seams, options: dict[str, Any]) -> Ledger:
 
 
 def _sqlite(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    parts = urlsplit(url)
-    if parts.netloc or not url.startswith("sqlite:///"):
+    if not url.startswith("sqlite:///") or url.startswith("sqlite://///"):
         raise InvalidUrl(
             f"{_redacted(url)!r}: use three slashes and a relative path, sqlite:///users.db, "
             "or four and an absolute one, sqlite:////var/lib/users.db"
         )
-    path = unquote(parts.path[1:])
-    if not path or "\x00" in path:
-        raise InvalidUrl(f"{url!r} names no file; write sqlite:///users.db")
+    parts = urlsplit(url)
+    try:
+        path = unquote(parts.path[1:], errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidUrl(f"{_redacted(url)!r}: its path is no UTF-8") from None
+    # In the URL too: urlsplit drops line breaks without a word.
+    if _UNFIT.search(url) or _UNFIT.search(path):
+        raise InvalidUrl(f"{_redacted(url)!r}: its path holds a control character or surrogate")
+    if not path:
+        raise InvalidUrl(f"{_redacted(url)!r} names no file; write sqlite:///users.db")
     if path == ":memory:":
         raise InvalidUrl("for a store in memory use 'memory:'")
     if parts.fragment:
-        raise InvalidUrl(f"{url!r}: write # in a path as %23")
+        raise InvalidUrl(f"{_redacted(url)!r}: write # in a path as %23")
     try:
         query = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    except ValueError as error:
-        raise InvalidUrl(f"{url!r}: its query is not name=value pairs") from error
+    except ValueError:  # which may quote a password
+        raise InvalidUrl(f"{_redacted(url)!r}: its query is not name=value pairs") from None
     merged: dict[str, Any] = {**query, **options}
     _refuse_unknown(url, merged, known=("durability", "timeout_s"))
     if merged.get("durability", "full") not in ("full", "relaxed"):
@@ -85,6 +97,8 @@ def _refuse_unknown(url: str, options: dict[str, Any], *, known: tuple[str, ...]
 
 
 def _redacted(url: str) -> str:
-    """Returns the URL without what may be a password."""
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://...@{tail}" if at else url
+    """Returns the URL without what may hold a password: before an @, in the query or fragment."""
+    if "@" in url:
+        scheme = re.match(r"[a-z0-9+.-]+://", url)
+        return f"{scheme.group() if scheme else ''}..."
+    return re.sub(r"([?#]).*", r"\1...", url, flags=re.DOTALL)

@@ -179,7 +179,7 @@ class WrongVersion(Conflict):
 
     def __init__(self, stream: str, *, expected: object, actual: int) -> None:
         super().__init__(
-            f"stream {stream!r} is at version {actual}, expected {expected}; "
+            f"stream {stream!r} is at version {actual}, expected {expected!r}; "
             "load it again, decide again, append again"
         )
         self.stream, self.expected, self.actual = stream, expected, actual

@@ -59,7 +59,7 @@ def test_the_readme_names_two_commands_and_dev_py_knows_them() -> None:
     assert all(re.search(rf"^\s+{name}\b", help_text, re.M) for name in named)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_link_in_a_document_leads_to_a_file(document: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text("utf-8"))
     missing = [

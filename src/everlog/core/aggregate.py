@@ -33,7 +33,7 @@ class Saver(Protocol):
 class AggregateLog:
     """What an aggregate knows of its events."""
 
-    __slots__ = ("_saver", "pending", "read_only", "stream", "unsettled", "version")
+    __slots__ = ("_saver", "pending", "read_only", "stream", "version")
 
     def __init__(self, stream: str, saver: Saver, *, read_only: bool = False) -> None:
         self._saver = saver
@@ -45,13 +45,12 @@ class AggregateLog:
         """Events pushed and not yet saved, oldest first."""
         self.read_only = read_only
         """Whether it was folded from a relation or a past moment, and so cannot be saved."""
-        self.unsettled = False
-        """Whether a save was interrupted, and the ledger has to be asked what it has stored."""
 
-    def saved(self, count: int, *, version: int | None = None) -> None:
-        """Takes note that the first pending events are stored."""
-        self.version = self.version + count if version is None else version
-        del self.pending[:count]
+    def saved(self, versions: Mapping[str, int]) -> None:
+        """Takes note that events are stored, from their ids to their versions in the stream."""
+        stored = [record.id for record in self.pending if record.id in versions]
+        self.version = max([self.version, *(versions[id] for id in stored)])
+        self.pending[:] = [record for record in self.pending if record.id not in versions]
 
     @property
     def is_dirty(self) -> bool:
@@ -71,8 +70,8 @@ class AggregateRoot:
       defaults. Values that are set in `apply` without being declared are not part of snapshots.
     - `apply(record)` changes the state; it is the original's `with`.
     - Methods with meaning decide, and `push` events. `save` appends what was pushed.
-    - The class keyword `name` is what snapshots are stored under and ids begin with; `version` is to
-      be raised when the logic of `apply` changes.
+    - The class keyword `name` is what snapshots are stored under and ids begin with; `version` is
+      to be raised when the logic of `apply` changes.
 
     Instances come from `store.new` and `store.get`. One name is reserved: `log`.
     """
@@ -103,8 +102,9 @@ class AggregateRoot:
     def push(self, event: object, *, meta: object = None) -> Self:
         """Adds an event to be saved, and applies it. Returns the aggregate itself.
 
-        Validates at once: raises `EventValidationError`, `NotPortable`, `TooLarge` or `UnknownEvent`
-        with the state as it was. The event's id is fixed here, so that saving twice stores it once.
+        Validates at once: raises `EventValidationError`, `NotPortable`, `TooLarge` or
+        `UnknownEvent` with the state as it was. The event's id is fixed here, so that saving twice
+        stores it once.
         """
         if self.log.read_only:
             raise ReadOnlyAggregate(

@@ -118,9 +118,9 @@ def sort_keys(text: bytes) -> bytes:
 def codec_for(cls: type[Any]) -> Codec:
     """Returns the codec of a pydantic model, a msgspec Struct or a dataclass.
 
-    Neither library is imported for it: a class that needs one has imported it. Dataclasses always go
-    through pydantic, whether msgspec is installed or not, because the two write some types (bytes,
-    timedelta) differently, and an event's hash must not depend on what is installed.
+    Neither library is imported for it: a class that needs one has imported it. Dataclasses always
+    go through pydantic, whether msgspec is installed or not, because the two write some types
+    (bytes, timedelta) differently, and an event's hash must not depend on what is installed.
 
     Raises `EventDefinitionError` for any other class.
     """

@@ -28,11 +28,13 @@ class DataclassEngine:
         from pydantic import TypeAdapter
 
         try:
-            self._adapter = TypeAdapter(self.cls)
+            adapter: TypeAdapter[Any] = TypeAdapter(self.cls)
+            adapter.rebuild()  # raises if it was put off: for a name that cannot be resolved
         except Exception as error:  # pydantic raises many kinds here, all meaning the same
             raise EventDefinitionError(
                 f"{self.cls.__qualname__} cannot be used as an event: {error}"
             ) from error
+        self._adapter = adapter
 
     def dumps(self, value: object) -> bytes | None:
         from everlog.core.pydantic_engine import dumps
@@ -47,7 +49,8 @@ class DataclassEngine:
     def loads(self, text: str | bytes) -> Any:
         from everlog.core.pydantic_engine import loads
 
-        return loads(self._ready.validator, text, "ignore")  # type: ignore[arg-type]
+        # Declared wider, for validators that pydantic's plugins wrap: those are called alike.
+        return loads(self._ready.validator, text, "ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     @property
     def _ready(self) -> TypeAdapter[Any]:

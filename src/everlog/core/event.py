@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from everlog.core.codec import Codec, codec_for
 from everlog.core.misfit import Misfit
@@ -22,6 +22,9 @@ from everlog.errors import (
 )
 
 C = TypeVar("C", bound=type[Any])
+
+Class: TypeAlias = type[Any]
+"""Any class; for use where `type` is the name of an event's type."""
 
 _ATTRIBUTE = "__everlog_event__"
 
@@ -65,7 +68,7 @@ def event(
     if register is not None:
         check_name("register", register)
     # Decorators are called by programs that no type checker has seen.
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
         raise EventDefinitionError(f"schema={schema!r} of {type!r} must be a whole number from 1")
 
     def declare(cls: C) -> C:
@@ -95,7 +98,7 @@ class EventType:
     type: str
     schema: int
     register: str
-    cls: type[Any]
+    cls: Class
     codec: Codec
     meta: Codec | None
 
@@ -127,7 +130,8 @@ def check_size(what: str, data: str, meta: str) -> int:
     """Returns the bytes of data and meta together; raises `TooLarge` over 1 MiB."""
     size = len(data) + len(meta)
     if not (data.isascii() and meta.isascii()):
-        size = len(data.encode()) + len(meta.encode())
+        # A lone surrogate counts too: what it is in, the rules of portable JSON name later.
+        size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (data, meta))
     if size > MAX_EVENT_BYTES:
         raise TooLarge(f"event {what!r}", size=size, limit=MAX_EVENT_BYTES)
     return size

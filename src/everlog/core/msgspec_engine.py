@@ -16,7 +16,7 @@ _WHERE = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
 class StructEngine:
     """Encodes and decodes one Struct."""
 
-    sorts = True
+    sorts = False
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         if cls.__struct_config__.forbid_unknown_fields:
@@ -27,7 +27,8 @@ class StructEngine:
         self.cls: type[Any] = cls
         self.bare = False
         self.fields = bool(cls.__struct_fields__) or cls.__struct_config__.tag is not None
-        self._encoder = msgspec.json.Encoder(order="sorted")
+        # Not "sorted": msgspec 0.22 then kills the process for a Struct that lost a field.
+        self._encoder = msgspec.json.Encoder(order="deterministic")
         self._decoder: msgspec.json.Decoder[Any] | None = None
 
     def prepare(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import AliasChoices, BaseModel, RootModel, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator
 
 from everlog.core.misfit import Misfit, path_of
@@ -36,6 +37,8 @@ class ModelEngine:
             raise EventDefinitionError(
                 f"{model.__qualname__} cannot be used as an event: {error}"
             ) from error
+        if not self.bare:
+            _check_aliases(model)
 
     def dumps(self, value: object) -> bytes | None:
         return dumps(self.cls.__pydantic_serializer__, value)
@@ -45,6 +48,29 @@ class ModelEngine:
 
     def loads(self, text: str | bytes) -> Any:
         return loads(self.cls.__pydantic_validator__, text, self._extra)
+
+
+def _check_aliases(model: type[BaseModel]) -> None:
+    """Raises `EventDefinitionError` for a field that is written under a name it is not read by.
+
+    Reading ignores unknown names, so what was written would silently become the default.
+    """
+    config = model.model_config
+    for name, field in model.model_fields.items():
+        written = field.serialization_alias or name
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        read = {choice for choice in choices if isinstance(choice, str)}
+        if config.get("validate_by_alias") is False:
+            read.clear()
+        by_name = config.get("validate_by_name") or config.get("populate_by_name")
+        if alias is None or by_name:
+            read.add(name)
+        if not field.exclude and written not in read:
+            raise EventDefinitionError(
+                f"{model.__qualname__}.{name} would be written as {written!r}, and not be read by "
+                "that name; give it one alias=, or a validation_alias that includes the name"
+            )
 
 
 def dumps(serializer: SchemaSerializer, value: object) -> bytes | None:
@@ -58,9 +84,44 @@ def dumps(serializer: SchemaSerializer, value: object) -> bytes | None:
 def to_tree(serializer: SchemaSerializer, value: object) -> object:
     """Returns plain JSON values; raises `Misfit` for what has none."""
     try:
-        return serializer.to_python(value, mode="json", by_alias=True, warnings=False)
+        tree = serializer.to_python(value, mode="json", by_alias=True, warnings=False)
+    except (PydanticSerializationError, ValueError, AttributeError, RecursionError) as error:
+        if type(error) in (ValueError, UnicodeEncodeError):
+            # Too deep for pydantic, or a key with a lone surrogate: Python mode shows where.
+            return _to_python(serializer, value)
+        raise Misfit([("", str(error))]) from error
+    return _with_lost_numbers(tree, _to_python(serializer, value)) if _has_null(tree) else tree
+
+
+def _to_python(serializer: SchemaSerializer, value: object) -> object:
+    try:
+        return serializer.to_python(value, mode="python", by_alias=True, warnings=False)
     except (PydanticSerializationError, ValueError, AttributeError, RecursionError) as error:
         raise Misfit([("", str(error))]) from error
+
+
+def _has_null(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        return any(map(_has_null, cast("dict[str, Any]", tree).values()))
+    if isinstance(tree, list):
+        return any(map(_has_null, cast("list[Any]", tree)))
+    return tree is None
+
+
+def _with_lost_numbers(tree: Any, plain: Any) -> Any:
+    """Returns the tree with NaN and infinities, which JSON mode makes null in untyped data."""
+    if tree is None:
+        return plain if isinstance(plain, float) and not isfinite(plain) else None
+    if isinstance(tree, dict) and isinstance(plain, dict):
+        members, others = cast("dict[str, Any]", tree), cast("dict[Any, Any]", plain)
+        if len(members) == len(others):
+            pairs = zip(members.items(), others.values(), strict=True)
+            return {key: _with_lost_numbers(item, other) for (key, item), other in pairs}
+    if isinstance(tree, list) and isinstance(plain, (list, tuple)):
+        items, values = cast("list[Any]", tree), cast("list[Any]", plain)
+        if len(items) == len(values):
+            return list(map(_with_lost_numbers, items, values))
+    return cast("Any", tree)
 
 
 def loads(validator: SchemaValidator, text: str | bytes, extra: Literal["allow", "ignore"]) -> Any:

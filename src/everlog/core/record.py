@@ -226,4 +226,5 @@ class Record(Generic[E_co]):
     def __repr__(self) -> str:
         # No data and no meta: a repr ends up in logs.
         row = self.stored
-        return f"<Record {row.position} {row.type} of {row.stream!r} version {row.version} id {row.id}>"
+        where = f"of {row.stream!r} version {row.version}"
+        return f"<Record {row.position} {row.type} {where} id {row.id}>"

@@ -65,7 +65,8 @@ def reducer(
             f"initial={initial!r} of reducer {name!r} is shared by all folds; "
             "pass a class or a function that makes a new state, such as initial=dict"
         )
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+    # Decorators are called by programs that no type checker has seen.
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
         raise EventDefinitionError(f"version={version!r} of reducer {name!r} must be 1 or more")
 
     def declare(apply: Callable[[S, Record[Any]], S]) -> Reducer[S]:

@@ -145,7 +145,7 @@ class Sequencer:
         self._newest: dict[tuple[str, str], Place | None] = {}
 
     def place(self, request: Append | Import) -> Placed:
-        """Decides a request. Raises a `Conflict` or `InvalidInput` and changes nothing, or takes it."""
+        """Takes a request; or raises a `Conflict` or `InvalidInput` and changes nothing."""
         if isinstance(request, Append):
             return self._append(request)
         return self._import(request)

@@ -38,9 +38,13 @@ class StateCodec(Protocol[S]):
         ...
 
 
-@lru_cache(maxsize=1024)
 def state_codec(cls: type[Any]) -> StateCodec[Any]:
     """Returns the codec for states of a type; raises `SnapshotError` if it has none."""
+    return _state_codec(cls)  # type: ignore[arg-type]  # mypy takes type[Any] for unhashable
+
+
+@lru_cache(maxsize=1024)
+def _state_codec(cls: type[Any]) -> StateCodec[Any]:
     if issubclass(cls, AggregateRoot):
         return AggregateCodec(cls)
     msgspec = sys.modules.get("msgspec")
@@ -63,7 +67,8 @@ class _ValueCodec(Generic[S]):
         return text
 
     def decode(self, text: str) -> S:
-        return _load(self._adapter, text, self._name)
+        state: S = _load(self._adapter, text, self._name)
+        return state
 
 
 class _StructCodec(Generic[S]):
@@ -92,7 +97,7 @@ class _StructCodec(Generic[S]):
             raise SnapshotError(f"a stored {self._name} does not fit today's: {error}") from error
 
 
-class AggregateCodec(Generic[S]):
+class AggregateCodec:
     """The fields of an aggregate, as a dict of them."""
 
     def __init__(self, cls: type[AggregateRoot]) -> None:
@@ -104,13 +109,13 @@ class AggregateCodec(Generic[S]):
             {name: _schema(adapter, name) for name, adapter in self._adapters.items()}
         )
 
-    def encode(self, state: Any) -> str:
+    def encode(self, state: object) -> str:
         present = {name: value for name, value in vars(state).items() if name not in ("id", "log")}
         undeclared = sorted(set(present) - set(self._adapters))
         if undeclared:
             raise SnapshotError(
-                f"{self._name}.{undeclared[0]} is set but not declared, so a snapshot would lose it; "
-                f"declare it in the class: {undeclared[0]}: ... = ..."
+                f"{self._name}.{undeclared[0]} is set but not declared, so a snapshot would lose "
+                f"it; declare it in the class: {undeclared[0]}: ... = ..."
             )
         fields: dict[str, str] = {}
         for name, value in present.items():

@@ -26,7 +26,7 @@ class Owner:
         return os.getpid() != self._pid
 
     def check(self) -> None:
-        """Raises `ForkedConnection`, `StoreClosed` or `WrongEventLoop` where it must not be used."""
+        """Raises `ForkedConnection`, `StoreClosed` or `WrongEventLoop` if it must not be used."""
         if os.getpid() != self._pid:
             raise ForkedConnection(
                 f"{self._what} was opened by process {self._pid} and is used in its child "
@@ -36,9 +36,12 @@ class Owner:
             raise StoreClosed(
                 f"{self._what} is closed; use it inside `async with EventStore.open(...)`"
             )
-        # A running loop is certain here: every method that checks is a coroutine.
-        if asyncio.get_running_loop() is not self._loop:
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:  # `read` and `new` are not awaited: they can be called anywhere
+            running = None
+        if running is not self._loop:
             raise WrongEventLoop(
-                f"{self._what} was opened in another event loop; open a store in each loop, "
-                "they can share one file"
+                f"{self._what} was opened in another event loop than the one running here; "
+                "open a store in each loop, they can share one file"
             )

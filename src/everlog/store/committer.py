@@ -16,6 +16,7 @@ from typing import NamedTuple
 from everlog.core.sequencer import Append, Import, ids_of
 from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown, StorageError
 from everlog.ports.ledger import Ledger, Outcome, Request
+from everlog.ports.owner import Owner
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 1024 * 1024
@@ -35,6 +36,7 @@ class Committer:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._owner = Owner("the store")
         self._queue: deque[_Queued] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -44,12 +46,18 @@ class Committer:
         A caller that is cancelled while the request is queued takes it back; once its batch has
         been handed over, the request is stored or refused whole without it.
         """
+        self._owner.check()  # a future of another loop, queued here, would never be answered
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.append(_Queued(request, then, future))
         if self._task is None:
             # An empty context: the task serves many callers and must not keep one's variables.
             self._task = asyncio.create_task(self._drain(), context=Context())
         return await future
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued or being written."""
+        return self._task is None
 
     async def drained(self) -> None:
         """Returns when nothing is queued or being written."""
@@ -91,10 +99,12 @@ class Committer:
     async def _write(self, batch: Sequence[_Queued]) -> None:
         try:
             outcomes = await self._ledger.commit([queued.request for queued in batch])
-        except (OutcomeUnknown, LedgerBusy) as error:
+        except OutcomeUnknown as error:
             for queued in batch:
-                unknown = isinstance(error, OutcomeUnknown)
-                _fail(queued, _unknown(queued.request) if unknown else error, cause=error)
+                _fail(queued, _unknown(queued.request), cause=error)
+        except LedgerBusy as error:  # one by one, each would wait for the same lock again
+            for queued in batch:
+                _fail(queued, LedgerBusy(str(error)), cause=error)
         except StorageError as error:
             if len(batch) == 1:
                 _fail(batch[0], error)
@@ -121,7 +131,7 @@ def _answer(queued: _Queued, outcome: Outcome) -> None:
 
 
 def _fail(queued: _Queued, error: Exception, *, cause: Exception | None = None) -> None:
-    if cause is not None and cause is not error:
+    if cause is not None:
         error.__cause__ = cause
     if not queued.future.done():
         queued.future.set_exception(error)

@@ -12,11 +12,12 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from everlog.connect import connect
 from everlog.core.aggregate import AggregateRoot, start
@@ -29,8 +30,10 @@ from everlog.core.stamp import Clock, parse_stamp, receive, tick
 from everlog.core.stream import ANY, Expectation, check_name
 from everlog.errors import (
     InvalidInput,
+    MisusedStore,
     NotFound,
     OutcomeUnknown,
+    PartialRetry,
     UnsavedEvents,
     WrongVersion,
 )
@@ -49,8 +52,15 @@ from everlog.store.verifying import Verification, verify
 from everlog.subscriptions.causation import inside_handler
 from everlog.subscriptions.projector import Appended
 
+if TYPE_CHECKING:
+    import typing_extensions
+
+    # A default, for lists of classes which mypy joins to plain `type`.
+    E = typing_extensions.TypeVar("E", default=Any)
+else:
+    E = TypeVar("E")
+
 S = TypeVar("S")
-E = TypeVar("E")
 A = TypeVar("A", bound=AggregateRoot)
 
 SnapshotPolicy = Literal["manual", "auto"] | every
@@ -103,9 +113,9 @@ class StoreInfo:
 class EventStore:
     """A log of events, and what is folded from it. Open one with `EventStore.open`.
 
-    A store belongs to the event loop and the process that opened it. All methods raise `StoreClosed`
-    after it was closed, `WrongEventLoop` in another loop, `ForkedConnection` in a forked child, and
-    `StorageError` where the place of the log fails.
+    A store belongs to the event loop and the process that opened it. All methods raise
+    `StoreClosed` after it was closed, `WrongEventLoop` in another loop, `ForkedConnection` in a
+    forked child, and `StorageError` where the place of the log fails.
     """
 
     relations: Relations
@@ -174,6 +184,8 @@ class EventStore:
         >>> async with EventStore.open("memory:", events=[UserCreated]) as store:
         ...     await store.append("user-1", UserCreated(email="jane@doe.com"))
         """
+        if isinstance(events, type):
+            raise InvalidInput(f"events= is a list of classes; write events=[{events.__name__}]")
         return Opening(url, list(events), snapshots, max_offset_s, Seams(now_ms=clock), options)
 
     # --- writing ---
@@ -236,8 +248,8 @@ class EventStore:
         import can be repeated. Types need not be known.
 
         A list or tuple is taken in all or nothing. Anything else that can be iterated, such as
-        `other.read()`, is taken in by chunks of 500: what came before an error stays, and running it
-        again goes on.
+        `other.read()`, is taken in by chunks of 500: what came before an error stays, and running
+        it again goes on.
 
         Raises `IdConflict` for an id with other content, `TamperedRecord`, `NotPortable`,
         `InvalidName`, `ClockAhead` for a stamp more than `max_offset_s` (default: the store's)
@@ -366,7 +378,7 @@ class EventStore:
         return Reading(self._ledger, self._registry, selection, self._observe)
 
     async def status(self, record: Record[Any]) -> Status:
-        """Returns whether a record, from here or elsewhere, exists and is outdated in this ledger."""
+        """Returns whether a record, from here or elsewhere, exists and is outdated here."""
         self._owner.check()
         [found] = await self._ledger.find([record.id])
         outdated = await self._ledger.overtaken(record.stream, record.register, record.stored.order)
@@ -463,31 +475,31 @@ class EventStore:
         cancellation that leaves the outcome open, saving again stores each event once.
         """
         self._owner.check()
-        for aggregate in aggregates:
-            if aggregate.log.unsettled:
-                await self._settle(aggregate)
-        dirty = [aggregate for aggregate in dict.fromkeys(aggregates) if aggregate.log.is_dirty]
-        if not dirty:
-            return
-        streams = [aggregate.log.stream for aggregate in dirty]
-        if len(set(streams)) < len(streams):
-            raise InvalidInput("two of these aggregates are of the same stream; save one at a time")
-        request = of_pending(dirty, observed=self._observed)
-        for aggregate in dirty:
-            aggregate.log.unsettled = True
-        try:
-            _, hooks = await self._commit(request, emit=emit, batch=batch)
-        except OutcomeUnknown:
-            raise
-        except Exception:  # not a cancellation: then the commit may go on without us
+        while True:
+            dirty = [aggregate for aggregate in dict.fromkeys(aggregates) if aggregate.log.is_dirty]
+            if not dirty:
+                return
+            streams = [aggregate.log.stream for aggregate in dirty]
+            if len(set(streams)) < len(streams):
+                raise InvalidInput(
+                    "two of these aggregates are of the same stream; save one at a time"
+                )
+            request = of_pending(dirty, observed=self._observed)
+            try:
+                records, hooks = await self._commit(request, emit=emit, batch=batch)
+            except PartialRetry:
+                # An earlier save of some of these was interrupted, or still under way when this one
+                # began, and has taken effect. What it stored is not pending any more.
+                await self._settle(dirty)
+                pending = {record.id for each in dirty for record in each.log.pending}
+                if pending.issuperset(event.id for event in request.events):
+                    raise
+                continue
+            versions = {record.id: record.version for record in records}
             for aggregate in dirty:
-                aggregate.log.unsettled = False
-            raise
-        for aggregate in dirty:
-            saved = sum(event.stream == aggregate.log.stream for event in request.events)
-            aggregate.log.saved(saved)
-            aggregate.log.unsettled = False
-        await _run_out(hooks)
+                aggregate.log.saved(versions)
+            await _run_out(hooks)
+            return
 
     async def retrying(
         self,
@@ -499,9 +511,9 @@ class EventStore:
     ) -> A:
         """Loads an aggregate, lets `decide` push events, saves; again if somebody else was faster.
 
-        Returns the saved aggregate. `decide` is called anew with a fresh aggregate for every attempt,
-        so it must not do anything else that counts. Raises `NotFound` if the stream has no events,
-        and `WrongVersion` if the last attempt lost too.
+        Returns the saved aggregate. `decide` is called anew with a fresh aggregate for every
+        attempt, so it must not do anything else that counts. Raises `NotFound` if the stream has no
+        events, and `WrongVersion` if the last attempt lost too.
         """
         for attempt in range(1, attempts + 1):
             aggregate = await self.get(cls, stream)
@@ -529,9 +541,10 @@ class EventStore:
     def on_appended(self, hook: Hook) -> None:
         """Adds a hook that is told of every append and import in this process, in order.
 
-        The original's `onEventsInserted`. An append returns after its hooks have run. A hook that
-        raises does not undo the append: `on_error` hooks are told. Typically
-        `store.on_appended(projector.handle)`.
+        The original's `onEventsInserted`. An append returns after its hooks have run. A hook is
+        told of one append after the other; a projector, `store.on_appended(projector.handle)`,
+        keeps the order of each stream and lets streams run side by side. A hook that raises does
+        not undo the append: `on_error` hooks are told.
         """
         self._hooks.on_appended(hook)
 
@@ -545,9 +558,11 @@ class EventStore:
         Raises `MisusedStore` inside a hook or handler, where it would wait for itself.
         """
         self._owner.check()
-        await self._hooks.drained()
-        await self._committer.drained()
-        await self._hooks.drained()
+        if inside_handler():
+            raise MisusedStore(
+                "drained() inside a hook or handler would wait for itself; call it outside"
+            )
+        await self._idle()
 
     # --- the ledger itself ---
 
@@ -578,10 +593,10 @@ class EventStore:
         )
 
     def observe(self, record: Record[Any] | str) -> None:
-        """Makes everything appended here from now on created after a record (or stamp) from elsewhere.
+        """Makes what is appended here from now on created after a record or stamp from elsewhere.
 
-        What is read from this store is observed by itself. Raises `ClockAhead` for a stamp too far in
-        the future.
+        What is read from this store is observed by itself. Raises `ClockAhead` for a stamp too far
+        in the future.
         """
         stamp = record.created if isinstance(record, Record) else record
         clock = Clock(ms=0, counter=0, node=self._ledger.identity.node)
@@ -606,19 +621,25 @@ class EventStore:
         await self._ledger.backup(path)
 
     async def close(self, *, timeout_s: float = 30.0) -> None:
-        """Waits for what is being written, and for running hooks so long; then lets go of all.
+        """Waits for what is being written, and for hooks so long; then lets go of all.
 
-        May be called again. `async with` calls it.
+        The store stays open while it waits, so that handlers can append, and the handlers of what
+        they append, too. Hooks that still run after `timeout_s` are cancelled. May be called again.
+        `async with` calls it.
         """
         if self._owner.closed or self._owner.forked:
             self._owner.closed = True
             return
         self._owner.check()
+        deadline = asyncio.get_running_loop().time() + timeout_s
         try:
-            await self._hooks.stop(timeout_s)
+            if not inside_handler():  # which would wait for itself
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(deadline):
+                        await self._idle()
             self._owner.closed = True
             await self._committer.drained()
-            await self._hooks.stop(timeout_s)
+            await self._hooks.stop(max(0.0, deadline - asyncio.get_running_loop().time()))
         finally:
             self._owner.closed = True
             await self._ledger.close()
@@ -719,14 +740,19 @@ class EventStore:
         except OutcomeUnknown:
             await self.save(aggregate)  # the same ids: it is found out, not stored twice
 
-    async def _settle(self, aggregate: AggregateRoot) -> None:
-        """Finds out what an interrupted save has stored."""
-        log = aggregate.log
-        found = await self._ledger.find([record.id for record in log.pending])
-        stored = [record for record in found if record is not None]
-        if stored:
-            log.saved(len(stored), version=stored[-1].version)
-        log.unsettled = False
+    async def _settle(self, aggregates: Sequence[AggregateRoot]) -> None:
+        """Finds out what earlier saves have stored: it is not pending any more."""
+        ids = [record.id for aggregate in aggregates for record in aggregate.log.pending]
+        found = await self._ledger.find(ids)
+        versions = {record.id: record.version for record in found if record is not None}
+        for aggregate in aggregates:
+            aggregate.log.saved(versions)
+
+    async def _idle(self) -> None:
+        """Returns when nothing is being written and no hook runs."""
+        while not (self._hooks.idle and self._committer.idle):
+            await self._committer.drained()
+            await self._hooks.ended()
 
     def _observe(self, stamp: str) -> None:
         if stamp > self._observed:
@@ -734,7 +760,7 @@ class EventStore:
 
     def _fold_of(self, target: Any, selection: Selection, *, read_only: bool = False) -> Fold[Any]:
         if isinstance(target, Reducer):
-            return fold_of_reducer(target)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            return fold_of_reducer(target)  # pyright: ignore[reportUnknownArgumentType]  # of what state cannot be told
         if isinstance(target, type) and issubclass(target, AggregateRoot):
             stream = selection.relation or (selection.streams or ("",))[0]
             frozen = read_only or selection.relation is not None
@@ -816,7 +842,7 @@ async def _each(
 
 def _row_of(record: object) -> StoredRecord:
     if isinstance(record, Record):
-        return record.stored  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        return record.stored
     if isinstance(record, StoredRecord):
         return record
     raise InvalidInput(

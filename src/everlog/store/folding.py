@@ -24,7 +24,7 @@ _log = logging.getLogger("everlog")
 
 
 @dataclass(frozen=True, slots=True)
-class every:  # noqa: N801 - reads as words: snapshots=every(100)
+class every:  # in lower case, as it reads as words: snapshots=every(100)
     """Takes a snapshot whenever a fold has read so many records since the last one."""
 
     records: int
@@ -144,11 +144,16 @@ class Folder:
     async def fold(
         self, fold: Fold[S], selection: Selection, pending: Sequence[Record[Any]] = ()
     ) -> Folded[S] | None:
-        """Returns the state after the selected records and then the pending ones; None if neither."""
+        """Returns the state after the selected records, then the pending ones; None if neither."""
         folded = await self._fold(fold, replace(selection, order=Order.CREATED))
-        if folded is not None and folded.snapshot is not None and self._policy is not None:
-            if folded.read >= self._policy.records and not (selection.as_of or selection.until):
-                await self._put_if_faithful(fold, folded)
+        if (
+            folded is not None
+            and folded.snapshot is not None
+            and self._policy is not None
+            and folded.read >= self._policy.records
+            and not (selection.as_of or selection.until)
+        ):
+            await self._put_if_faithful(fold, folded)
         if not pending:
             return folded
         state = fold.initial() if folded is None else folded.state

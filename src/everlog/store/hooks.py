@@ -9,10 +9,10 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from everlog.errors import MisusedStore
 from everlog.subscriptions.calling import call, name_of
-from everlog.subscriptions.causation import handling, inside_handler
-from everlog.subscriptions.projector import Appended
+from everlog.subscriptions.causation import handling
+from everlog.subscriptions.projector import Appended, Projector
+from everlog.subscriptions.queues import nobody_waits
 
 Hook: TypeAlias = Callable[[Appended], Awaitable[None] | None]
 """Told what was appended."""
@@ -35,17 +35,27 @@ ErrorHook: TypeAlias = Callable[[HookFailure], Awaitable[None] | None]
 _log = logging.getLogger("everlog")
 
 
+@dataclass(slots=True)
+class _Registered:
+    hook: Hook
+    alone: bool
+    """Whether it is told of an append only after it is done with the one before."""
+    last: asyncio.Task[None] | None = None
+
+
 class Hooks:
     """The hooks of one store, and those of their runs that have not ended."""
 
     def __init__(self) -> None:
-        self._appended: list[Hook] = []
+        self._appended: list[_Registered] = []
         self._errors: list[ErrorHook] = []
         self._running: set[asyncio.Task[None]] = set()
 
     def on_appended(self, hook: Hook) -> None:
         """Adds a hook."""
-        self._appended.append(hook)
+        # A projector keeps the order of each stream by itself, and lets streams run side by side.
+        alone = not isinstance(getattr(hook, "__self__", None), Projector)
+        self._appended.append(_Registered(hook, alone))
 
     def on_error(self, hook: ErrorHook) -> None:
         """Adds an error hook."""
@@ -54,26 +64,32 @@ class Hooks:
     def start(self, appended: Appended, context: Context) -> list[asyncio.Task[None]]:
         """Starts every hook, each in a task and in a copy of the appender's context.
 
-        Called in commit order: tasks begin in the order in which they were made, so hooks see
-        appends in order, and a projector queues records in order.
+        Called in commit order. A hook is told of one append after the other, in order, so that it
+        may await in between; a projector's `handle` is told of all at once and queues by stream.
         """
-        tasks = [
-            asyncio.create_task(self._run(hook, appended), context=context.copy())
-            for hook in self._appended
-        ]
-        for task in tasks:
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        return tasks
+        return [self._start(registered, appended, context) for registered in self._appended]
 
-    async def drained(self) -> None:
-        """Returns when every hook that was started has ended; not to be called inside one."""
-        if inside_handler():
-            raise MisusedStore(
-                "drained() inside a hook or handler would wait for itself; call it outside"
-            )
-        while self._running:
-            await asyncio.wait(list(self._running))
+    def _start(
+        self, registered: _Registered, appended: Appended, context: Context
+    ) -> asyncio.Task[None]:
+        before = registered.last if registered.alone else None
+        task = asyncio.create_task(
+            self._run(registered.hook, appended, before), context=context.copy()
+        )
+        registered.last = task
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    @property
+    def idle(self) -> bool:
+        """Whether none is running."""
+        return not self._running
+
+    async def ended(self) -> None:
+        """Returns when every hook that is running now has ended."""
+        if self._running:
+            await asyncio.wait(self._running)
 
     async def stop(self, timeout_s: float) -> None:
         """Waits for running hooks so long, then cancels them."""
@@ -84,13 +100,14 @@ class Hooks:
             for task in slow:
                 task.cancel()
             if slow:
-                _log.warning(
-                    "%d hooks were cancelled: still running after %s s", len(slow), timeout_s
-                )
+                _log.warning("%d hooks still ran when the store closed: cancelled", len(slow))
                 await asyncio.wait(slow)
 
-    async def _run(self, hook: Hook, appended: Appended) -> None:
+    async def _run(self, hook: Hook, appended: Appended, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
         records = appended.records
+        nobody_waits()  # an append inside a handler does not wait for its hooks
         try:
             with handling(records[0] if len(records) == 1 else None):
                 await call(hook, appended)

@@ -71,6 +71,9 @@ class Preparer:
         events: list[NewEvent] = []
         relations: list[tuple[str, str]] = []
         for index, item in enumerate(items):
+            # From programs that no type checker has seen.
+            if not isinstance(item, To):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidInput(f"append_many takes to(stream, event, ...), not {item!r:.60}")
             declared = self._registry.of_event(item.event)
             data, meta = declared.encode(item.event, item.meta)
             id = self._ids.next() if item.id is None else item.id

@@ -36,7 +36,7 @@ class Reading(Generic[E]):
         self._observe = observe
 
     def __aiter__(self) -> AsyncIterator[Record[E]]:
-        return _Iteration(self._ledger, self._registry, self._selection, self._observe)
+        return _Iteration[E](self._ledger, self._registry, self._selection, self._observe)
 
     async def to_list(self) -> list[Record[E]]:
         """Returns all of it at once. Mind the size: `limit=` bounds it."""

@@ -71,7 +71,8 @@ class Relations:
 def _pairs(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
     result: list[Pair] = []
     for pair in pairs:
-        if not isinstance(pair, tuple) or len(pair) != 2:  # pyright: ignore[reportUnnecessaryIsInstance, reportUnnecessaryComparison]
+        # From programs that no type checker has seen.
+        if not isinstance(pair, tuple) or len(pair) != 2:  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidInput(f"{pair!r} is no (relation, stream) pair")
         result.append(pair)
     return tuple(result)

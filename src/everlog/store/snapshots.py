@@ -116,7 +116,7 @@ class Snapshots:
         relation: str | None = None,
         types: Sequence[type[Any] | str] | None = None,
     ) -> StateAt[Any] | None:
-        """Returns the stored state, even if late events have overtaken it; None if there is none."""
+        """Returns the stored state, even if late events have overtaken it; None without one."""
         selection = self._select(stream, relation, types)
         fold = self._fold_of(reducer, selection)
         key = key_of(fold, selection)

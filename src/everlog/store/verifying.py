@@ -48,12 +48,27 @@ async def verify(ledger: Ledger, progress: Callable[[int, int], None] | None) ->
             selection, cursor = page.selection, page.cursor
             if cursor is None:
                 break
-    except CorruptLedger as error:
-        check.found(check.position + 1, f"cannot be read: {error}")
+    except CorruptLedger:
+        await _find_unreadable(ledger, check)
     else:
         check.end()
     check.problems.extend(await ledger.check())
     return Verification(check.count, check.chain.hex(), tuple(check.problems[:MAX_PROBLEMS]))
+
+
+async def _find_unreadable(ledger: Ledger, check: _Check) -> None:
+    """Goes on record by record up to the first that cannot be read."""
+    while check.position < check.head.position:
+        here = Selection(after=check.position, until=check.position + 1)
+        try:
+            page = await ledger.read(here, size=1)
+        except CorruptLedger as error:
+            check.found(check.position + 1, f"cannot be read: {error}")
+            return
+        if not page.records:
+            check.found(check.position + 1, "is missing")
+            return
+        check.page(page.records)
 
 
 @dataclass(slots=True)

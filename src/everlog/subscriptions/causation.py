@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -20,7 +20,9 @@ class Cause(NamedTuple):
     """The id of the event that directly caused them, if one did."""
 
 
-_cause: ContextVar[Cause] = ContextVar("everlog_cause", default=Cause(None, None))
+_NOTHING = Cause(None, None)
+
+_cause: ContextVar[Cause] = ContextVar("everlog_cause", default=_NOTHING)
 _handling: ContextVar[bool] = ContextVar("everlog_handling", default=False)
 
 
@@ -35,7 +37,7 @@ def inside_handler() -> bool:
 
 
 @contextmanager
-def caused_by(cause: Record[Any] | str) -> Iterator[None]:
+def caused_by(cause: Record[Any] | str) -> Generator[None]:
     """Makes events that are appended inside keep what caused them.
 
     A record: it is their `causation`, and they share its `correlation`. A text, such as the id of a
@@ -56,7 +58,7 @@ def caused_by(cause: Record[Any] | str) -> Iterator[None]:
 
 
 @contextmanager
-def handling(cause: Record[Any] | None) -> Iterator[None]:
+def handling(cause: Record[Any] | None) -> Generator[None]:
     """Marks a hook or handler as running, on behalf of a record if there is a single one."""
     token = _handling.set(True)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from everlog.core.event import event_type_of
 from everlog.core.record import Record
@@ -16,8 +16,12 @@ from everlog.subscriptions.causation import handling
 from everlog.subscriptions.queues import StreamQueues
 
 E = TypeVar("E")
+E2 = TypeVar("E2")
+R = TypeVar("R")
+B = TypeVar("B", bound="BatchHandler")
 
-Handler: TypeAlias = Callable[[Record[E]], Awaitable[Any] | Any]
+Handler: TypeAlias = Callable[[Record[E]], R]
+"""`async def` or `def`; what it returns is told to `on_success`."""
 BatchHandler: TypeAlias = Callable[[Sequence[Record[Any]]], Awaitable[None] | None]
 OnSuccess: TypeAlias = Callable[[Record[Any], Any], Awaitable[None] | None]
 OnError: TypeAlias = Callable[[Record[Any], Exception], Awaitable[None] | None]
@@ -62,24 +66,59 @@ class Projector:
         self._batches: dict[str, list[BatchHandler]] = {}
         self._queues = StreamQueues()
 
+    # Twice over, as type checkers join several types to what they have in common.
+    @overload
     def once(
         self,
-        *types: type[E],
+        type: type[E],
+        /,
+        *,
         on_success: OnSuccess | None = None,
         on_error: OnError | None = None,
-    ) -> Callable[[Handler[E]], Handler[E]]:
+    ) -> Callable[[Handler[E, R]], Handler[E, R]]: ...
+    @overload
+    def once(
+        self,
+        type: type[E],
+        other: type[E2],
+        /,
+        *,
+        on_success: OnSuccess | None = None,
+        on_error: OnError | None = None,
+    ) -> Callable[[Handler[E | E2, R]], Handler[E | E2, R]]: ...
+    @overload
+    def once(
+        self,
+        *types: type[Any],
+        on_success: OnSuccess | None = None,
+        on_error: OnError | None = None,
+    ) -> Callable[[Handler[Any, R]], Handler[Any, R]]: ...
+    def once(
+        self,
+        *types: type[Any],
+        on_success: OnSuccess | None = None,
+        on_error: OnError | None = None,
+    ) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
         """Handles records that are new here and not outdated: for effects such as mail or payment.
 
         Never called for hydrated records: not in a replay, not after an import. `on_success(record,
-        result)` and `on_error(record, error)` are awaited after it; with `on_error` the error counts
-        as handled.
+        result)` and `on_error(record, error)` are awaited after it; with `on_error` the error
+        counts as handled.
 
         In process it runs **at most once**: a crash between the append and the end of the handler
         loses the call. A durable subscription keeps each effect until its outcome is known.
         """
         return self._declare("once", types, on_success=on_success, on_error=on_error)
 
-    def on(self, *types: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+    @overload
+    def on(self, type: type[E], /) -> Callable[[Handler[E, R]], Handler[E, R]]: ...
+    @overload
+    def on(
+        self, type: type[E], other: type[E2], /
+    ) -> Callable[[Handler[E | E2, R]], Handler[E | E2, R]]: ...
+    @overload
+    def on(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]: ...
+    def on(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
         """Handles new and hydrated records that are not outdated: the latest data wins.
 
         For events that replace what was before. A late `MoneyDeposited` would be skipped: events
@@ -87,11 +126,19 @@ class Projector:
         """
         return self._declare("on", types)
 
-    def all(self, *types: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+    @overload
+    def all(self, type: type[E], /) -> Callable[[Handler[E, R]], Handler[E, R]]: ...
+    @overload
+    def all(
+        self, type: type[E], other: type[E2], /
+    ) -> Callable[[Handler[E | E2, R]], Handler[E | E2, R]]: ...
+    @overload
+    def all(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]: ...
+    def all(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
         """Handles every record, new, hydrated or outdated, in the order in which they come here."""
         return self._declare("all", types)
 
-    def batch(self, key: str) -> Callable[[BatchHandler], BatchHandler]:
+    def batch(self, key: str) -> Callable[[B], B]:
         """Handles together what was appended under this key: `store.append(..., batch=key)`.
 
         The handler is given all records of the append instead of the single handlers. A projector
@@ -99,7 +146,7 @@ class Projector:
         """
         check_name("batch key", key)
 
-        def declare(handler: BatchHandler) -> BatchHandler:
+        def declare(handler: B) -> B:
             self._batches.setdefault(key, []).append(handler)
             return handler
 
@@ -108,10 +155,13 @@ class Projector:
     async def handle(self, appended: Appended) -> None:
         """Handles what was appended; made for `store.on_appended(projector.handle)`.
 
-        Returns when all its handlers have. Raises `HandlerFailed`, or an `ExceptionGroup` of several.
+        Returns when all its handlers have. Raises `HandlerFailed`, or an `ExceptionGroup` of
+        several.
         """
         if appended.batch is not None and appended.batch in self._batches:
-            await self._queue_many(appended.batch, appended.records, waits=False)
+            if not appended.records:
+                return
+            await self._queue_many(appended.batch, appended.records)
             return
         await _all_of(
             [
@@ -126,23 +176,22 @@ class Projector:
     ) -> None:
         """Handles one record by hand, behind what its stream has queued.
 
-        `hydrated` and `outdated` are the record's own unless said otherwise. Raises `HandlerFailed`,
-        or an `ExceptionGroup` of several.
+        `hydrated` and `outdated` are the record's own unless said otherwise. Raises
+        `HandlerFailed`, or an `ExceptionGroup` of several.
         """
         await self._queue(
             record,
             hydrated=record.hydrated if hydrated is None else hydrated,
             outdated=record.outdated if outdated is None else outdated,
-            waits=True,
         )
 
     async def push_many(self, key: str, records: Sequence[Record[Any]]) -> None:
         """Hands records to the batch handlers of a key, behind what their streams have queued."""
         if records:
-            await self._queue_many(key, records, waits=True)
+            await self._queue_many(key, records)
 
     async def replay(self, records: AsyncIterable[Record[Any]] | Iterable[Record[Any]]) -> int:
-        """Handles records as hydrated, in the order given: never runs a `once`. Returns their number.
+        """Handles records as hydrated, in the order given: never runs a `once`. Returns how many.
 
         Made for `projector.replay(store.read(...))`: rebuilds a read model. Raises at the first
         failure.
@@ -158,23 +207,43 @@ class Projector:
                 count += 1
         return count
 
+    def wrapped(self, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Projector:
+        """Returns a projector with the same handlers and callbacks, each wrapped: to see its calls.
+
+        It has queues of its own, and does not know of handlers that are declared later.
+        """
+        copy = Projector()
+        for name, listeners in self._listeners.items():
+            copy._listeners[name] = [
+                _Listener(
+                    listener.kind,
+                    wrap(listener.handler),
+                    None if listener.on_success is None else wrap(listener.on_success),
+                    None if listener.on_error is None else wrap(listener.on_error),
+                )
+                for listener in listeners
+            ]
+        for key, handlers in self._batches.items():
+            copy._batches[key] = [wrap(handler) for handler in handlers]
+        return copy
+
     async def _replay_one(self, record: Record[Any]) -> None:
         if record.type in self._listeners:
-            await self._queue(record, hydrated=True, outdated=record.outdated, waits=True)
+            await self._queue(record, hydrated=True, outdated=record.outdated)
 
     def _declare(
         self,
         kind: Literal["once", "on", "all"],
-        types: tuple[type[E], ...],
+        types: tuple[type[Any], ...],
         *,
         on_success: OnSuccess | None = None,
         on_error: OnError | None = None,
-    ) -> Callable[[Handler[E]], Handler[E]]:
+    ) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
         if not types:
             raise EventDefinitionError(f"projector.{kind}() needs the event classes to handle")
         names = [event_type_of(cls).type for cls in types]
 
-        def declare(handler: Handler[E]) -> Handler[E]:
+        def declare(handler: Handler[Any, R]) -> Handler[Any, R]:
             for name in names:
                 self._listeners.setdefault(name, []).append(
                     _Listener(kind, handler, on_success, on_error)
@@ -183,9 +252,7 @@ class Projector:
 
         return declare
 
-    def _queue_many(
-        self, key: str, records: Sequence[Record[Any]], *, waits: bool
-    ) -> asyncio.Future[None]:
+    def _queue_many(self, key: str, records: Sequence[Record[Any]]) -> asyncio.Future[None]:
         handlers = self._batches.get(key, [])
 
         async def run() -> None:
@@ -199,10 +266,10 @@ class Projector:
             _raise(failures)
 
         streams = (record.stream for record in records)
-        return self._queues.put_across(streams, run, waits=waits)
+        return self._queues.put_across(streams, run)
 
     def _queue(
-        self, record: Record[Any], *, hydrated: bool, outdated: bool, waits: bool = False
+        self, record: Record[Any], *, hydrated: bool, outdated: bool
     ) -> asyncio.Future[None]:
         async def run() -> None:
             failures: list[Exception] = []
@@ -215,7 +282,7 @@ class Projector:
                         failures.append(_failed(listener.handler, [record], error))
             _raise(failures)
 
-        return self._queues.put(record.stream, run, waits=waits)
+        return self._queues.put(record.stream, run)
 
 
 async def _run(listener: _Listener, record: Record[Any]) -> None:
@@ -236,7 +303,7 @@ async def _all_of(futures: Sequence[asyncio.Future[None]]) -> None:
     failures: list[Exception] = []
     for result in results:
         if isinstance(result, ExceptionGroup):
-            failures += result.exceptions
+            failures += cast("ExceptionGroup[Exception]", result).exceptions
         elif isinstance(result, Exception):
             failures.append(result)
         elif result is not None:

@@ -1,4 +1,4 @@
-"""One queue per stream: jobs of a stream run one by one in order, different streams side by side."""
+"""One queue per stream: its jobs run one by one in order, different streams side by side."""
 
 from __future__ import annotations
 
@@ -12,6 +12,18 @@ from everlog.errors import MisusedStore
 
 Job = Callable[[], Awaitable[None]]
 
+_NOBODY: frozenset[tuple[StreamQueues, str]] = frozenset()
+
+_waiting: ContextVar[frozenset[tuple[StreamQueues, str]]] = ContextVar(
+    "everlog_waiting", default=_NOBODY
+)
+"""The streams whose handlers wait for what is running here."""
+
+
+def nobody_waits() -> None:
+    """Says that no handler waits for what is running here, though one may have started it."""
+    _waiting.set(_NOBODY)
+
 
 class StreamQueues:
     """Jobs by stream. A queue exists as long as it has something to do."""
@@ -19,25 +31,16 @@ class StreamQueues:
     def __init__(self) -> None:
         self._queues: dict[str, deque[_Queued]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # The streams whose handlers wait for what is running here.
-        self._waiting: ContextVar[frozenset[str]] = ContextVar(
-            "everlog_waiting", default=frozenset()
-        )
 
-    def put(self, stream: str, job: Job, *, waits: bool = False) -> asyncio.Future[None]:
+    def put(self, stream: str, job: Job) -> asyncio.Future[None]:
         """Queues a job behind those of its stream; the future ends as the job ends.
 
-        `waits`: the caller will wait for it. If the caller is itself a job of this stream, or a job
+        The caller is taken to wait for it. If the caller is itself a job of this stream, or a job
         that such a one waits for, it would wait for ever: `MisusedStore`.
         """
-        waiting = self._waiting.get() if waits else frozenset[str]()
-        if stream in waiting:
-            raise MisusedStore(
-                f"a handler of stream {stream!r} pushed a record of the same stream and would wait "
-                "for itself; append the event instead: its handlers run after this one"
-            )
+        waiting = self._waiting_for([stream])
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queued = _Queued(job, done, copy_context(), waiting | {stream})
+        queued = _Queued(job, done, copy_context(), waiting | {(self, stream)})
         queue = self._queues.get(stream)
         if queue is not None:
             queue.append(queued)
@@ -48,13 +51,12 @@ class StreamQueues:
             task.add_done_callback(self._tasks.discard)
         return done
 
-    def put_across(
-        self, streams: Iterable[str], job: Job, *, waits: bool = False
-    ) -> asyncio.Future[None]:
+    def put_across(self, streams: Iterable[str], job: Job) -> asyncio.Future[None]:
         """Queues a job behind those of several streams; it holds them all while it runs."""
         names = list(dict.fromkeys(streams))
         if len(names) == 1:
-            return self.put(names[0], job, waits=waits)
+            return self.put(names[0], job)
+        self._waiting_for(names)  # before any is queued: the others would wait for ever
         arrived = 0
         everybody = asyncio.Event()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -79,15 +81,26 @@ class StreamQueues:
         # Queued in one go, so two such jobs stand in the same order in every queue and never wait
         # for each other in a circle.
         for name in names:
-            self.put(name, meet, waits=waits)
+            self.put(name, meet)
         return done
+
+    def _waiting_for(self, streams: Iterable[str]) -> frozenset[tuple[StreamQueues, str]]:
+        """Returns whose jobs wait for what is queued here; raises if one would wait for itself."""
+        waiting = _waiting.get()
+        for stream in streams:
+            if (self, stream) in waiting:
+                raise MisusedStore(
+                    f"a handler of stream {stream!r} pushed a record of the same stream and would "
+                    "wait for itself; append the event instead: its handlers run after this one"
+                )
+        return waiting
 
     async def _work(self, stream: str) -> None:
         queue = self._queues[stream]
         try:
             while queue:
                 job, done, context, waiting = queue[0]
-                context.run(self._waiting.set, waiting)
+                context.run(_waiting.set, waiting)
                 try:
                     # Each in the context it was put from, so that a request's variables reach it.
                     await asyncio.create_task(_as_coroutine(job), context=context)
@@ -109,7 +122,7 @@ class _Queued(NamedTuple):
     job: Job
     done: asyncio.Future[None]
     context: Context
-    waiting: frozenset[str]
+    waiting: frozenset[tuple[StreamQueues, str]]
 
 
 async def _as_coroutine(job: Job) -> None:

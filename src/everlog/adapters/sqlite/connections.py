@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
+from urllib.parse import quote
 
 from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.failures import as_storage_error
@@ -30,7 +31,7 @@ class Place:
     durability: Durability
     timeout_s: float
     checkpoints_race: bool
-    """Whether this SQLite has the race between checkpoints: then only we checkpoint, under a lock."""
+    """This SQLite has the race between checkpoints: only we checkpoint then, under a lock."""
 
 
 def checkpoints_race(version: tuple[int, int, int]) -> bool:
@@ -50,6 +51,7 @@ def open_or_create(place: Place, random_bytes: Callable[[int], bytes]) -> Identi
     Raises `CannotOpen`, or its `ForeignFile` and `NewerFormat`; then the file is as it was.
     """
     _create_file(place.path)
+    _refuse_foreign(place.path)
     deadline = time.monotonic() + place.timeout_s
     while True:
         try:
@@ -106,8 +108,8 @@ def _connect(place: Place) -> sqlite3.Connection:
 
 
 def _create_file(path: str) -> None:
-    # Before SQLite does, for its mode: a log is nobody else's business. Never opened when it exists:
-    # closing a second descriptor would drop the locks of every connection in this process.
+    # Before SQLite does, for its mode: a log is nobody else's business. Never opened when it
+    # exists: closing a second descriptor would drop the locks of every connection in this process.
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -123,6 +125,28 @@ def _create_file(path: str) -> None:
         ) from error
     if not os.access(path, os.R_OK | os.W_OK):
         raise CannotOpen(f"{path} cannot be read and written; check its permissions")
+
+
+def _refuse_foreign(path: str) -> None:
+    """Raises `ForeignFile` or `NewerFormat` before anything could touch the file."""
+    # An ordinary connection would move what a crash left in the WAL into the file when it closes.
+    # This one takes no locks and sees no WAL; and SQLite closes it without dropping locks of others.
+    if os.path.getsize(path) == 1:  # which SQLite takes for empty
+        raise ForeignFile(f"{path} is not a database; it was not touched: choose another path")
+    wal = path + "-wal"
+    has_wal = os.path.exists(wal) and os.path.getsize(wal) > 0  # asked first: it comes last
+    uri = "file:" + quote(path) + "?mode=ro&immutable=1"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        ours = _is_ours(connection, path)
+    except sqlite3.Error:
+        return  # half written by another process, or damaged: the ordinary connection can tell
+    finally:
+        connection.close()
+    if not ours and has_wal:  # a ledger is set up before it turns to WAL
+        raise ForeignFile(
+            f"{path} is a database of another program; it was not touched: choose another path"
+        )
 
 
 def _identify_or_set_up(

@@ -7,7 +7,7 @@ import random
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from everlog.errors import LedgerBusy
@@ -22,7 +22,7 @@ class FileLock:
         _open_locks.add(self)
 
     @contextmanager
-    def held(self, timeout_s: float) -> Iterator[None]:
+    def held(self, timeout_s: float) -> Generator[None]:
         """Holds the lock; raises `LedgerBusy` if it is not to be had in time."""
         deadline = time.monotonic() + timeout_s
         pause_s = 0.0002

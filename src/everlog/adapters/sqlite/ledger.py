@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
 from everlog.adapters.sqlite import reading, schema
@@ -78,7 +79,8 @@ class SqliteLedger:
             raise CannotOpen(f"durability={durability!r} is none; use 'full' or 'relaxed'")
         if guard_checkpoints is None:
             guard_checkpoints = checkpoints_race(sqlite3.sqlite_version_info)
-        place = Place(os.path.abspath(path), durability, timeout_s, guard_checkpoints)
+        absolute = os.path.abspath(path)  # noqa: ASYNC240 - touches no file
+        place = Place(absolute, durability, timeout_s, guard_checkpoints)
         ledger = cls(place, seams or Seams())
         try:
             await ledger._in_thread(ledger._writing, ledger._set_up)
@@ -230,7 +232,8 @@ def _copy_to(connection: sqlite3.Connection, path: str) -> None:
             raise CannotOpen(f"the backup {path} cannot be written ({error})") from error
         raise
     finally:
-        _remove(partial)
+        with suppress(OSError):  # what matters has been raised already
+            _remove(partial)
 
 
 def _sync(path: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -24,7 +24,7 @@ Run = tuple[list[StoredRecord], bool]
 
 
 @contextmanager
-def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+def one_moment(connection: sqlite3.Connection) -> Generator[None]:
     """Makes all statements inside see the same state of the ledger."""
     connection.execute("BEGIN")
     try:
@@ -198,8 +198,8 @@ def _by_position(
     """Returns the next records in order of position, ascending or descending."""
     if selection.streams is None or len(selection.streams) == 1:
         return _run(connection, selection, size, ending, descending=descending)
-    # Over several streams SQLite would collect and sort all that is left for every page. So they are
-    # asked for in windows of positions, wider and wider until a page is full.
+    # Over several streams SQLite would collect and sort all that is left for every page. So they
+    # are asked for in windows of positions, wider and wider until a page is full.
     assert selection.until is not None
     found: list[StoredRecord] = []
     low, high = selection.after, selection.until
@@ -260,7 +260,10 @@ def _run(
     conditions, values = _conditions(selection)
     cursor = connection.execute(
         # sql: only fixed text is joined, every value is bound
-        schema.SELECT_BETWEEN + conditions + ending + (" DESC LIMIT ?" if descending else " LIMIT ?"),
+        schema.SELECT_BETWEEN
+        + conditions
+        + ending
+        + (" DESC LIMIT ?" if descending else " LIMIT ?"),
         (selection.after, selection.until, *values, *extra, size + 1),
     )
     records: list[StoredRecord] = []

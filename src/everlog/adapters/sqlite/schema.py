@@ -109,10 +109,11 @@ WHEN NOT (
 ) BEGIN
     SELECT RAISE(ABORT, 'everlog: records are never changed');
 END;
--- INSERT OR REPLACE deletes without asking the trigger above.
+-- INSERT OR REPLACE deletes without asking the triggers above, by position and by id.
 CREATE TRIGGER records_are_never_replaced BEFORE INSERT ON records
-WHEN NEW.position <= (SELECT position FROM ledger) BEGIN
-    SELECT RAISE(ABORT, 'everlog: positions are never used twice');
+WHEN NEW.position <= (SELECT position FROM ledger)
+    OR EXISTS (SELECT 1 FROM records WHERE id = NEW.id) BEGIN
+    SELECT RAISE(ABORT, 'everlog: positions and ids are never used twice');
 END;
 """
 
@@ -131,10 +132,10 @@ UPDATE_HEAD = (
 )
 
 INSERT_RECORD = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-SELECT_BY_ID = "SELECT " + COLUMNS + " FROM records WHERE id = ?"
-SELECT_BY_IDS = "SELECT " + COLUMNS + " FROM records WHERE id IN (SELECT value FROM json_each(?))"
+SELECT_BY_ID = "SELECT " + COLUMNS + " FROM records WHERE id = ?"  # noqa: S608 - COLUMNS is fixed text
+SELECT_BY_IDS = "SELECT " + COLUMNS + " FROM records WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - COLUMNS is fixed text
 # Completed in `reading` by the conditions and the order of a selection.
-SELECT_BETWEEN = "SELECT " + COLUMNS + " FROM records WHERE position > ? AND position <= ?"
+SELECT_BETWEEN = "SELECT " + COLUMNS + " FROM records WHERE position > ? AND position <= ?"  # noqa: S608 - COLUMNS is fixed text
 SELECT_OVERTAKING = (
     "SELECT 1 FROM records WHERE late = 1 AND (created, id) < (?, ?) AND position > ?"
 )

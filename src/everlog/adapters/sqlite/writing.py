@@ -62,9 +62,11 @@ class Writer:
         return value
 
     def close(self) -> None:
-        """Closes the connection; the last one of a file moves the WAL into it."""
-        with self._exclusive():
-            self._connection.close()
+        """Closes the connection; the last one of a file moves the WAL into it.
+
+        Without the lock: that checkpoint runs only when no other connection is left to race with.
+        """
+        self._connection.close()
         if self._lock is not None:
             self._lock.close()
 
@@ -218,7 +220,8 @@ class Writer:
         if file != self._file:
             raise FileReplaced(
                 f"{self._place.path} is not the file that was opened: it was moved, deleted or "
-                "replaced under the open store; nothing was written: close the store, look, open again"
+                "replaced under the open store; nothing was written: close the store, look, "
+                "open again"
             )
 
     def _checkpoint(self) -> None:

@@ -1,0 +1,1 @@
+"""Hand-written code with the bare driver: the same rows, the same promises, no framework."""

@@ -1,0 +1,26 @@
+"""What tests of programs on everlog need: moved clocks, made-up records, given-when-then.
+
+    from everlog.testing import FakeClock, scenario
+
+Needs no test framework. `everlog.testing.contract` holds a ledger of your own to the contract.
+"""
+
+from __future__ import annotations
+
+from everlog.testing.builders import deterministic_bytes, record_of
+from everlog.testing.clock import FakeClock
+from everlog.testing.deciding import AggregateScenario
+from everlog.testing.given import scenario
+from everlog.testing.projecting import Call, ProjectorScenario
+from everlog.testing.reducing import ReducerScenario
+
+__all__ = [
+    "AggregateScenario",
+    "Call",
+    "FakeClock",
+    "ProjectorScenario",
+    "ReducerScenario",
+    "deterministic_bytes",
+    "record_of",
+    "scenario",
+]

@@ -1,0 +1,85 @@
+"""The contract suite: what every ledger promises, as tests that any adapter can be held to.
+
+Bind an adapter by saying how it is opened; run it with pytest:
+
+    class TestMine(StoreContract):
+        async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
+            return await MyLedger.open(place, seams=seams)
+
+`StoreContract` holds all of it: what a store over the ledger does, and `LedgerContract`, what the
+port itself does. What the adapter cannot do it declares in its capabilities; the suite then expects
+that to be refused.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before they are imported, so that a failing assert shows its values here as in any test.
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{topic}"
+        for topic in (
+            "appending",
+            "backing_up",
+            "clocks",
+            "committing",
+            "expecting",
+            "folding",
+            "history",
+            "importing",
+            "lifecycle",
+            "paging",
+            "portability",
+            "reading",
+            "relating",
+            "retrying",
+            "scene",
+            "snapshotting",
+            "verifying",
+        )
+    )
+)
+
+from everlog.testing.contract.appending import Appending  # noqa: E402 - see above
+from everlog.testing.contract.backing_up import BackingUp  # noqa: E402
+from everlog.testing.contract.clocks import Clocks  # noqa: E402
+from everlog.testing.contract.committing import Committing  # noqa: E402
+from everlog.testing.contract.expecting import Expecting  # noqa: E402
+from everlog.testing.contract.folding import Folding  # noqa: E402
+from everlog.testing.contract.history import History  # noqa: E402
+from everlog.testing.contract.importing import Importing  # noqa: E402
+from everlog.testing.contract.lifecycle import Lifecycle  # noqa: E402
+from everlog.testing.contract.paging import Paging  # noqa: E402
+from everlog.testing.contract.portability import Portability  # noqa: E402
+from everlog.testing.contract.reading import ReadingRecords  # noqa: E402
+from everlog.testing.contract.relating import Relating  # noqa: E402
+from everlog.testing.contract.retrying import Retrying  # noqa: E402
+from everlog.testing.contract.scene import Contract, Scene  # noqa: E402
+from everlog.testing.contract.snapshotting import Snapshotting  # noqa: E402
+from everlog.testing.contract.verifying import Verifying  # noqa: E402
+
+__all__ = ["Contract", "LedgerContract", "Scene", "StoreContract"]
+
+
+class LedgerContract(Committing, Paging, History):
+    """What the `Ledger` port promises, called directly."""
+
+
+class StoreContract(
+    Appending,
+    Expecting,
+    Retrying,
+    ReadingRecords,
+    Folding,
+    Relating,
+    Snapshotting,
+    Importing,
+    Portability,
+    Clocks,
+    Verifying,
+    BackingUp,
+    Lifecycle,
+    LedgerContract,
+):
+    """Everything: the store over the ledger, and the ledger itself."""

@@ -1,0 +1,46 @@
+"""`scenario`: given what has happened, when something is done, then this is to be seen."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast, overload
+
+from everlog.core.aggregate import AggregateRoot
+from everlog.core.reducer import Reducer
+from everlog.errors import InvalidInput
+from everlog.subscriptions.projector import Projector
+from everlog.testing.deciding import AggregateScenario
+from everlog.testing.projecting import ProjectorScenario
+from everlog.testing.reducing import ReducerScenario
+
+S = TypeVar("S")
+A = TypeVar("A", bound=AggregateRoot)
+
+
+@overload
+def scenario(subject: Reducer[S], *, stream: str | None = None) -> ReducerScenario[S]: ...
+@overload
+def scenario(subject: type[A], *, stream: str | None = None) -> AggregateScenario[A]: ...
+@overload
+def scenario(subject: Projector, *, stream: str | None = None) -> ProjectorScenario: ...
+def scenario(subject: Any, *, stream: str | None = None) -> Any:
+    """Begins a test of a reducer, an aggregate class or a projector, without any store.
+
+    `stream` is where events are that do not say otherwise; default: `<name>-1`. Every `then` raises
+    an `AssertionError` that shows what differs, and returns the scenario, so that they can follow
+    each other.
+
+    >>> scenario(user_reducer).given(GivenNameSet("Jane")).then(UserState(given="Jane"))
+
+    >>> scenario(User).given(UserCreated(email="jane@doe.com")).when(
+    ...     lambda user: user.set_email("jane@new.com", "me")
+    ... ).then_events(EmailSet("jane@new.com"))
+
+    >>> scenario(projector).when(UserCreated(email="jane@doe.com")).then_called(welcome)
+    """
+    if isinstance(subject, Reducer):
+        return ReducerScenario(cast("Reducer[object]", subject), stream)
+    if isinstance(subject, Projector):
+        return ProjectorScenario(subject, stream)
+    if isinstance(subject, type) and issubclass(subject, AggregateRoot):
+        return AggregateScenario(subject, stream)
+    raise InvalidInput(f"{subject!r} is no reducer, aggregate class or projector")

@@ -1,0 +1,364 @@
+"""One random history, two ledgers, one answer."""
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from everlog import ANY, EXISTS, NEW, EventStore, Record, every, reducer, to
+from everlog.core.record import StoredRecord, computed_hash
+from everlog.core.selection import Order, Selection
+from everlog.store.event_store import SnapshotPolicy
+from everlog.testing.contract.events import (
+    Activated,
+    Auditor,
+    Deactivated,
+    Moved,
+    Noted,
+    Opened,
+    Renamed,
+)
+from everlog.testing.contract.scene import NOON_MS, rows_of
+from tests.differential.twins import Call, Twins, plain
+
+Options = dict[str, Any]
+
+streams = st.sampled_from(["a", "b", "c", "\u00e9", "\U0001f600"])
+relations = st.sampled_from(["r", "q"])
+events = st.one_of(
+    st.sampled_from(
+        [
+            (Activated(), None),
+            (Deactivated(), None),
+            (Renamed("x"), None),
+            (Renamed("y"), None),
+            (Moved("b", 1), None),
+            (Opened(owner="Jane"), Auditor(auditor="me")),
+            (Opened(owner="June"), Auditor(auditor="you")),
+            (Opened(owner="Jane"), None),
+            (Noted(float("nan")), None),
+            (Noted("\ud800"), None),
+        ]
+    ),
+    st.builds(
+        lambda value: (Noted(value), None),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-3, 2**53) | st.floats() | st.text(max_size=3),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+            ),
+            max_leaves=6,
+        ),
+    ),
+)
+expectations = st.sampled_from([ANY, ANY, ANY, NEW, EXISTS, 0, 1, 2, 3, 4])
+ids = st.none() | st.sampled_from([f"id{number}" for number in range(9)])
+items = st.builds(
+    lambda stream, pair, expect, id, related: to(
+        stream, pair[0], meta=pair[1], expect=expect, id=id, relations=related
+    ),
+    streams,
+    events,
+    expectations,
+    ids,
+    st.lists(relations, max_size=1),
+)
+stamps = st.builds(
+    lambda ms, counter, node: f"{NOON_MS + ms:012x}{counter:04x}{node * 16}",
+    st.integers(-50, 70) | st.sampled_from([59_990, 60_000, 60_001]),
+    st.sampled_from([0, 1, 0xFFFF]),
+    st.sampled_from("0f"),
+)
+moments = stamps | st.builds(
+    lambda ms: datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(milliseconds=ms),
+    st.integers(-60, 200),
+)
+types = st.lists(
+    st.sampled_from([Activated, Noted, Renamed, "contract:opened", "unheard of"]), max_size=2
+)
+scopes = st.one_of(
+    st.just(Options()),
+    st.builds(lambda stream: {"stream": stream}, streams),
+    st.builds(lambda names: {"streams": names}, st.lists(streams, max_size=3)),
+    st.builds(lambda name: {"relation": name}, relations),
+)
+bounds = st.fixed_dictionaries(
+    Options(), optional={"types": types, "until": st.integers(0, 60), "as_of": moments}
+)
+readings = st.builds(
+    lambda scope, bound, more: {**scope, **bound, **more},
+    scopes,
+    bounds,
+    st.fixed_dictionaries(
+        Options(),
+        optional={
+            "after": st.integers(0, 60),
+            "limit": st.integers(0, 20),
+            "backwards": st.booleans(),
+        },
+    ),
+)
+foldings = st.builds(lambda scope, bound: {**scope, **bound}, scopes, bounds)
+kept = st.builds(
+    lambda scope, wanted: {**scope, **wanted},
+    st.builds(lambda stream: {"stream": stream}, streams)
+    | st.builds(lambda name: {"relation": name}, relations),
+    st.fixed_dictionaries(Options(), optional={"types": types}),
+)
+policies: st.SearchStrategy[SnapshotPolicy] = st.sampled_from(["manual", every(1), every(3)])
+
+
+@reducer("trace", initial=list[str])
+def trace(state: list[str], record: Record[Any]) -> list[str]:
+    return [*state, f"{record.id} {record.type} {record.outdated}"]
+
+
+class History(RuleBasedStateMachine):
+    """Everything that a store can be asked, asked of both."""
+
+    twins: Twins
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.foreign: list[StoredRecord] = []
+
+    @initialize(snapshots=policies)
+    def open(self, snapshots: SnapshotPolicy) -> None:
+        self.twins = Twins(snapshots)
+
+    def teardown(self) -> None:
+        if hasattr(self, "twins"):
+            try:
+                self.all_of_it()
+            finally:
+                self.twins.close()
+
+    def all_of_it(self) -> None:
+        twins = self.twins
+        rows = twins.both(lambda store: rows_of(store.ledger))
+        assert isinstance(rows, list)
+        twins.both(lambda store: rows_of(store.ledger, Selection(order=Order.CREATED)))
+        found = twins.both(lambda store: store.verify())
+        assert getattr(found, "problems", None) == ()
+
+    # --- writing ---
+
+    @rule(stream=streams, pair=events, expect=expectations, id=ids)
+    def append(self, stream: str, pair: tuple[object, object], expect: Any, id: str | None) -> None:
+        event, meta = pair
+        wanted = None if id is None else [id]
+        self.twins.both(
+            lambda store: store.append(stream, event, meta=meta, expect=expect, ids=wanted)
+        )
+
+    @rule(many=st.lists(items, max_size=5))
+    def append_many(self, many: list[Any]) -> None:
+        self.twins.both(lambda store: store.append_many(many))
+
+    @rule(calls=st.lists(st.lists(items, min_size=1, max_size=2), min_size=2, max_size=4))
+    def append_side_by_side(self, calls: list[list[Any]]) -> None:
+        def call(store: EventStore) -> Awaitable[object]:
+            appends = [store.append_many(many) for many in calls]
+            return asyncio.gather(*appends, return_exceptions=True)
+
+        self.twins.both(call)
+
+    @rule(number=st.integers(0, 60))
+    def append_again(self, number: int) -> None:
+        rows = self.twins.run(rows_of(self.twins.memory.ledger))
+        if not rows:
+            return
+        row: StoredRecord = rows[number % len(rows)]
+
+        async def again(store: EventStore) -> object:
+            record = await store.find(row.id)
+            assert record is not None
+            return await store.append(
+                row.stream, record.data, meta=record.meta, ids=[row.id], expect=NEW
+            )
+
+        self.twins.both(again)
+
+    @rule(ms=st.sampled_from([1, 2, 5, 50, -1, -40, -100_000, 100_000]))
+    def move_the_clock(self, ms: int) -> None:
+        self.twins.clock.advance(ms=ms)
+
+    @rule(stream=streams, pair=events, created=stamps, id=ids)
+    def happen_elsewhere(
+        self, stream: str, pair: tuple[object, object], created: str, id: str | None
+    ) -> None:
+        event, meta = pair
+
+        async def past(store: EventStore) -> object:
+            return store.past(stream, event, meta=meta, created=created, id=id)
+
+        try:
+            record = self.twins.run(past(self.twins.elsewhere))
+        except ValueError:
+            return
+        self.foreign.append(record.stored)
+
+    @rule(stream=streams, pair=events)
+    def append_elsewhere(self, stream: str, pair: tuple[object, object]) -> None:
+        event, meta = pair
+        store = self.twins.elsewhere
+        try:
+            records = self.twins.run(store.append(stream, event, meta=meta))
+        except ValueError:
+            return
+        self.foreign += [record.stored for record in records]
+
+    @rule(data=st.data())
+    def import_records(self, data: st.DataObject) -> None:
+        if self.foreign:
+            chosen = st.lists(st.sampled_from(self.foreign), min_size=1, max_size=6)
+            rows = data.draw(chosen)
+            if data.draw(st.booleans()):
+                rows = list({row.id: row for row in rows}.values())
+            self.twins.both(lambda store: store.import_records(rows))
+
+    @rule(data=st.data(), field=st.sampled_from(["stream", "data", "created", "id", "register"]))
+    def import_what_was_changed(self, data: st.DataObject, field: str) -> None:
+        if self.foreign:
+            row = data.draw(st.sampled_from(self.foreign))
+            value: Any = data.draw(st.sampled_from(["", "1", '"x"', "NaN", "a\x00b", row.created]))
+            changed = row._replace(**{field: value})
+            if data.draw(st.booleans()):
+                changed = changed._replace(hash=computed_hash(changed))
+            self.twins.both(lambda store: store.import_records([changed]))
+
+    # --- relations and snapshots ---
+
+    @rule(pairs=st.lists(st.tuples(relations, streams), max_size=4))
+    def relate(self, pairs: list[tuple[str, str]]) -> None:
+        self.twins.both(lambda store: store.relations.add_many(pairs))
+
+    @rule(pairs=st.lists(st.tuples(relations, streams), max_size=3))
+    def part(self, pairs: list[tuple[str, str]]) -> None:
+        self.twins.both(lambda store: store.relations.remove_many(pairs))
+
+    @rule(relation=relations, stream=streams, which=st.booleans())
+    def clear(self, relation: str, stream: str, which: bool) -> None:
+        if which:
+            self.twins.both(lambda store: store.relations.clear(relation))
+        else:
+            self.twins.both(lambda store: store.relations.clear_streams(stream))
+
+    @rule(names=st.lists(relations, max_size=2), members=st.lists(streams, max_size=3))
+    def look_at_relations(self, names: list[str], members: list[str]) -> None:
+        self.twins.both(lambda store: store.relations.streams_of(*names))
+        self.twins.both(lambda store: store.relations.relations_of(*members))
+
+    @rule(options=kept)
+    def take_a_snapshot(self, options: Options) -> None:
+        self.twins.both(lambda store: store.snapshots.create(trace, **options))
+
+    @rule(options=kept)
+    def look_at_a_snapshot(self, options: Options) -> None:
+        self.twins.both(lambda store: store.snapshots.get(trace, **options))
+
+    @rule(options=kept, named=st.booleans())
+    def drop_snapshots(self, options: Options, named: bool) -> None:
+        scope = {name: value for name, value in options.items() if name != "types"}
+        self.twins.both(lambda store: store.snapshots.delete(trace if named else None, **scope))
+
+    # --- reading ---
+
+    @rule(options=readings)
+    def read(self, options: Options) -> None:
+        async def read(store: EventStore) -> object:
+            return await store.read(**options).to_list()
+
+        self.twins.both(read)
+
+    @rule(options=readings, size=st.integers(1, 5), order=st.sampled_from(Order))
+    def read_pages(self, options: Options, size: int, order: Order) -> None:
+        self.twins.both(pages(options, size, order))
+
+    @rule(options=foldings)
+    def fold(self, options: Options) -> None:
+        folded = self.twins.both(lambda store: store.reduce(trace, **options))
+        # A snapshot never changes the answer: folding the records of the selection says the same.
+        moment = options.get("as_of")
+        plainly = {name: value for name, value in options.items() if name != "as_of"}
+
+        async def directly(store: EventStore) -> object:
+            records = await store.read(**plainly, as_of=moment).to_list()
+            state: list[str] = []
+            for record in sorted(records, key=lambda record: record.stored.order):
+                state = trace(state, record)
+            return state or None
+
+        assert self.twins.both(directly) == folded
+
+    @rule(data=st.data())
+    def ask_for_status(self, data: st.DataObject) -> None:
+        if self.foreign:
+            row = data.draw(st.sampled_from(self.foreign))
+
+            async def status(store: EventStore) -> object:
+                known = await store.find(row.id)
+                [overtaken] = [await store.ledger.overtaken(row.stream, row.register, row.order)]
+                return [known, overtaken] if known is None else [await store.status(known)]
+
+            self.twins.both(status)
+
+    @invariant()
+    def heads_are_equal(self) -> None:
+        if hasattr(self, "twins"):
+            self.twins.both(lambda store: store.info())
+            self.twins.both(lambda store: store.ledger.head())
+
+
+def pages(options: Options, size: int, order: Order) -> Call:
+    """Returns a call that reads a selection at the port, page by page."""
+
+    async def read(store: EventStore) -> object:
+        selection = store.read(**options)._selection  # pyright: ignore[reportPrivateUsage]
+        backwards = selection.backwards and order is Order.POSITION
+        selection = Selection(
+            streams=selection.streams,
+            relation=selection.relation,
+            types=selection.types,
+            after=selection.after,
+            until=selection.until,
+            as_of=selection.as_of,
+            limit=selection.limit,
+            backwards=backwards,
+            order=order,
+        )
+        page = await store.ledger.read(selection, size=size)
+        seen: list[object] = [list(page.records), page.cursor, page.selection]
+        while page.cursor is not None:
+            page = await store.ledger.read(page.selection, cursor=page.cursor, size=size)
+            seen += [list(page.records), page.cursor]
+        return plain(seen)
+
+    return read
+
+
+TestHistory = History.TestCase
+TestHistory.settings = settings(
+    max_examples=120,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+class LongHistory(History):
+    """The same for longer."""
+
+
+TestLongHistory = pytest.mark.soak(pytest.mark.timeout(0)(LongHistory.TestCase))
+LongHistory.TestCase.settings = settings(
+    max_examples=1_500,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -1,0 +1,307 @@
+"""The programs that scenarios run as processes: `python -m tests.scenarios.programs NAME JSON`.
+
+Each says what it does in lines of JSON, one as soon as there is something to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from everlog import EventStore, EverlogError, WrongVersion, event, to
+from tests.scenarios.follower import Follower
+
+
+@event("scenario:moved")
+@dataclass
+class Moved:
+    """Something that happened, and which process says so."""
+
+    process: int
+    number: int
+
+
+EVENTS = [Moved]
+
+
+def say(value: object) -> None:
+    print(json.dumps(value), flush=True)
+
+
+async def hear() -> str:
+    return (await asyncio.to_thread(sys.stdin.readline)).strip()
+
+
+async def compete(path: str, process: int, appends: int, streams: int, lanes: int) -> None:
+    """Appends to streams that others append to as well, each time at the version just read."""
+    rng = random.Random(process)
+    ids: list[str] = []
+    conflicts: list[tuple[str, int, int]] = []
+    attempts = started = 0
+
+    async def lane(store: EventStore) -> None:
+        nonlocal attempts, started
+        while started < appends:
+            started += 1
+            moved = Moved(process, started)
+            stream = f"stream-{rng.randrange(streams)}"
+            while True:
+                last = await store.read(stream, backwards=True, limit=1).first()
+                version = 0 if last is None else last.version
+                attempts += 1
+                try:
+                    [record] = await store.append(stream, moved, expect=version)
+                except WrongVersion as error:
+                    conflicts.append((stream, version, error.actual))
+                else:
+                    assert record.version == version + 1
+                    ids.append(record.id)
+                    break
+
+    async with EventStore.open(f"sqlite:///{path}", events=EVENTS, timeout_s=100) as store:
+        say("ready")
+        await hear()
+        await asyncio.gather(*(lane(store) for _ in range(lanes)))
+    say({"ids": ids, "conflicts": conflicts, "attempts": attempts})
+
+
+async def follow(path: str, until: int) -> None:
+    """Reads on and on while others write, up to a position, and judges what it sees."""
+    follower = Follower()
+    polls = looked_back = 0
+    async with EventStore.open(f"sqlite:///{path}", events=EVENTS, timeout_s=100) as store:
+        say("ready")
+        while follower.position < until and not follower.problems:
+            polls += 1
+            seen = follower.position
+            async for record in store.read(after=seen):
+                follower.take(record.stored)
+            if follower.position == seen:
+                await asyncio.sleep(0.001)  # nothing new: the next poll may find something
+            else:
+                # What was read stays as it was read: nothing comes in at or below it.
+                looked_back += 1
+                window = store.read(after=max(0, follower.position - 100), until=follower.position)
+                follower.compare([record.stored async for record in window])
+        follower.compare([record.stored async for record in store.read()])
+    say(
+        {
+            "position": follower.position,
+            "polls": polls,
+            "looked_back": looked_back,
+            "problems": follower.problems,
+            "ids": follower.ids,
+        }
+    )
+
+
+async def write(path: str, process: int, seed: str) -> None:
+    """Appends for ever, and says each time what has been acknowledged."""
+    rng = random.Random(seed)
+    number = 0
+    async with EventStore.open(f"sqlite:///{path}", events=EVENTS) as store:
+
+        async def lane() -> None:
+            nonlocal number
+            while True:
+                count = rng.choice((1, 1, 2, 5, 30))
+                number += 1
+                # One number for all events of a call: it must be found so often or not at all.
+                items = [
+                    to(f"stream-{rng.randrange(8)}", Moved(process, number * 100 + count))
+                    for _ in range(count)
+                ]
+                records = await store.append_many(items)
+                say([record.id for record in records])
+
+        await asyncio.gather(*(lane() for _ in range(3)))
+
+
+async def commit(path: str, appends: int, durability: str) -> None:
+    """Appends one by one, so that each is a commit of its own."""
+    url = f"sqlite:///{path}"
+    async with EventStore.open(url, events=EVENTS, durability=durability) as store:
+        for number in range(appends):
+            await store.append("stream", Moved(0, number))
+        say((await store.info()).position)
+        await hear()
+
+
+async def commit_counting(path: str, appends: int, durability: str) -> None:
+    """Does as `commit` does, and counts what SQLite asks of its files from below."""
+    from tests.scenarios.syncs import count_vfs_syncs
+
+    with count_vfs_syncs() as counted:
+        await commit(path, appends, durability)
+    say(counted())
+
+
+async def hold_lock(path: str, fork: bool, planted: bool) -> None:
+    """Stops in the middle of a checkpoint with the side file locked; with `fork`, a child lives on.
+
+    `planted` takes the defence away: the child keeps the lock that it inherited.
+    """
+    from everlog.adapters.sqlite import file_lock, writing
+    from everlog.adapters.sqlite.ledger import SqliteLedger
+
+    def stop(writer: writing.Writer) -> None:
+        child = 0
+        if fork:
+            if planted:
+                file_lock._open_locks.clear()  # pyright: ignore[reportPrivateUsage]
+            child = os.fork()
+            if child == 0:
+                _until_the_test_ends()
+        say(child)
+        _until_the_test_ends()
+
+    setattr(writing.Writer, "_checkpoint", stop)  # noqa: B010
+    setattr(writing, "CHECKPOINT_BYTES", 0)  # noqa: B010
+    ledger = await SqliteLedger.open(path, guard_checkpoints=True)
+    store = EventStore(ledger, events=EVENTS)
+    await store.append("stream", Moved(0, 1))
+
+
+async def open_as(path: str, user: int | None) -> None:
+    """Opens a file as another user, and says how that ended."""
+    from everlog.adapters.sqlite import ledger  # noqa: F401
+
+    # Everything is imported before: the other user may not read where it lies.
+    async with EventStore.open("memory:", events=EVENTS) as store:
+        await store.append("stream", Moved(0, 1))
+    if user is not None:
+        os.setgid(user)
+        os.setuid(user)
+    try:
+        async with EventStore.open(f"sqlite:///{path}", events=EVENTS) as store:
+            await store.append("stream", Moved(0, 1))
+    except EverlogError as error:
+        say([type(error).__name__, str(error)])
+    else:
+        say(["opened", ""])
+
+
+async def fork(path: str, how: str) -> None:
+    """Forks with a store open; the child tries everything and says what it was told."""
+    from everlog.adapters.sqlite.ledger import SqliteLedger
+
+    url = f"sqlite:///{path}" if path else "memory:"
+    store = await EventStore.open(url, events=EVENTS)
+    [record] = await store.append("stream", Moved(0, 1))
+
+    async def use() -> None:
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "append": lambda: store.append("stream", Moved(0, 2)),
+            "read": lambda: store.read().to_list(),
+            "info": store.info,
+            "verify": store.verify,
+            "status": lambda: store.status(record),
+            "relations.add": lambda: store.relations.add("relation", "stream"),
+            "relations.streams_of": lambda: store.relations.streams_of("relation"),
+            "drained": store.drained,
+            "backup": lambda: store.backup(path + ".backup"),
+        }
+        told: dict[str, str] = {}
+        for name, call in calls.items():
+            try:
+                await call()
+            except EverlogError as error:
+                told[name] = f"{type(error).__name__}: {error}"
+            else:
+                told[name] = "went through"
+        await store.close()  # does no harm, and nothing
+        again = 0
+        if path:
+            async with EventStore.open(url, events=EVENTS) as mine:
+                [appended] = await mine.append("stream", Moved(1, 1))
+                again = appended.position
+        say({"told": told, "again": again})
+
+    def child() -> None:
+        asyncio.run(use())
+
+    if how == "fork":
+        pid = os.fork()
+        if pid == 0:
+            child()
+            if isinstance(store.ledger, SqliteLedger):  # as an interpreter does at its end
+                store.ledger._writer._connection.close()  # type: ignore[union-attr]  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+    else:
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        process.join()
+        status = process.exitcode or 0
+    # The parent goes on, and what the child did to its copy has not harmed it.
+    [last] = await store.append("stream", Moved(0, 3))
+    verification = await store.verify()
+    say({"status": status, "position": last.position, "ok": verification.ok})
+    await store.close()
+
+
+async def try_to_write(path: str) -> None:
+    """Says whether another process can begin to write, without waiting."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        say("refused")
+    else:
+        say("let in")
+    finally:
+        connection.close()
+
+
+def _until_the_test_ends() -> None:
+    os.read(0, 1)  # the test holds the other end, and says nothing
+    os._exit(0)
+
+
+async def create(path: str) -> None:
+    """Opens, and creates if it is not there, at the moment it is told; says whose ledger it got."""
+    say("ready")
+    await hear()
+    async with EventStore.open(f"sqlite:///{path}", events=EVENTS) as store:
+        [record] = await store.append("stream", Moved(os.getpid(), 0))
+        info = await store.info()
+    say([info.ledger, record.id])
+
+
+PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
+    program.__name__: program
+    for program in (
+        compete,
+        follow,
+        write,
+        commit,
+        commit_counting,
+        hold_lock,
+        create,
+        open_as,
+        fork,
+        try_to_write,
+    )
+}
+
+
+def main() -> None:
+    arguments: dict[str, Any] = json.loads(sys.argv[2])
+    program = PROGRAMS[sys.argv[1]]
+
+    async def run() -> None:
+        await program(**arguments)
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()

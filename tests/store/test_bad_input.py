@@ -1,0 +1,745 @@
+"""What cannot be right is refused with a name and a way out, and nothing of it remains."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from everlog import (
+    EventStore,
+    EventValidationError,
+    InvalidInput,
+    NotPortable,
+    Record,
+    StoreClosed,
+    UnknownEvent,
+    event,
+    every,
+    to,
+)
+from everlog.errors import (
+    EventAlreadyRegistered,
+    EventDefinitionError,
+    EverlogError,
+    InvalidExpectation,
+    InvalidName,
+    InvalidStamp,
+    InvalidUrl,
+    NaiveDatetime,
+    WrongEventLoop,
+)
+from everlog.store.relations import Relations
+from everlog.store.snapshots import Snapshots
+from tests.store.programs import (
+    EVENTS,
+    MOMENT,
+    NAIVE,
+    Address,
+    Auditor,
+    Bare,
+    Data,
+    Model,
+    NotGiven,
+    Struct,
+    Thing,
+    names,
+)
+
+Call = Callable[[EventStore], Awaitable[object]]
+META = Auditor(auditor="me")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/log.db"
+
+
+_numbers = count()
+
+
+@asynccontextmanager
+async def unchanged(url: str) -> AsyncIterator[EventStore]:
+    """A new store with something in it, which must be the same afterwards, and go on."""
+    url = url.replace("log.db", f"log-{next(_numbers)}.db")
+    async with EventStore.open(url, events=EVENTS) as store:
+        await store.append("thing-1", Data("first"), relations=["group"])
+        await store.snapshots.create(names, "thing-1")
+        told: list[object] = []
+        store.on_appended(told.append)
+        before = await _picture(store)
+        yield store
+        assert await _picture(store) == before
+        assert told == [], "hooks are told of what was appended, and nothing was"
+        assert (await store.verify()).ok
+        [record] = await store.append("thing-1", Data("last"))
+        assert record.version == record.position == 2
+
+
+async def _picture(store: EventStore) -> object:
+    info = await store.info()
+    return (
+        info.position,
+        info.chain,
+        info.clock,
+        [record.stored async for record in store.read()],
+        await store.relations.streams_of("group", "other"),
+        await store.relations.relations_of("thing-1", "thing-2"),
+        await store.snapshots.get(names, "thing-1"),
+    )
+
+
+def refused(url: str, kind: type[EverlogError], call: Call, *says: str) -> EverlogError:
+    """Asserts that a call is refused with exactly this kind of error, saying these words."""
+
+    async def main() -> EverlogError:
+        async with unchanged(url) as store:
+            with pytest.raises(kind) as caught:
+                await call(store)
+        assert type(caught.value) is kind
+        return caught.value
+
+    error = asyncio.run(main())
+    for words in says:
+        assert words in str(error)
+    return error
+
+
+# --- URLs ---
+
+WRONG_URLS: list[tuple[Any, str]] = [
+    ("", "sqlite:///"),
+    ("users.db", "did you mean 'sqlite:///users.db'"),
+    ("sqlite:", "sqlite:///users.db"),
+    ("sqlite:users.db", "three slashes"),
+    ("sqlite:/users.db", "three slashes"),
+    ("sqlite://users.db", "three slashes"),
+    ("sqlite://[users", "three slashes"),
+    ("sqlite://///users.db", "three slashes"),
+    ("sqlite:///", "names no file"),
+    ("sqlite:///:memory:", "use 'memory:'"),
+    ("sqlite:///a%00b.db", "control character"),
+    ("sqlite:///a%ffb.db", "no UTF-8"),
+    ("sqlite:///a\nb.db", "control character"),
+    ("sqlite:///a\ud800b.db", "control character"),
+    ("sqlite:///users.db#1", "%23"),
+    ("sqlite:///users.db?mode=ro", "'mode'"),
+    ("sqlite:///users.db?durability", "name=value"),
+    ("sqlite:///users.db?durability=none", "'full' or 'relaxed'"),
+    ("sqlite:///users.db?timeout_s=soon", "no number"),
+    ("sqlite:///users.db?timeout_s=-1", "from 0"),
+    ("sqlite:///users.db?timeout_s=nan", "from 0"),
+    ("sqlite:///users.db?timeout_s=inf", "from 0"),
+    ("memory:name", "use 'memory:'"),
+    ("memory://name", "use 'memory:'"),
+    ("http://example.com", "unknown kind of store 'http'"),
+    ("postgresql://host/db", "no PostgreSQL"),
+    ("nonsense:users.db", "unknown kind of store 'nonsense'"),
+    (None, "not NoneType"),
+    (7, "not int"),
+    (b"memory:", "not bytes"),
+    (Path("users.db"), "sqlite:///"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "says"), WRONG_URLS, ids=[repr(u) for u, _ in WRONG_URLS])
+def test_a_wrong_url_is_refused_with_what_to_write_instead(
+    wrong: Any, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        with pytest.raises(InvalidUrl) as caught:
+            await EventStore.open(wrong, events=EVENTS)
+        assert says in str(caught.value)
+
+    asyncio.run(main())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "postgresql://me:s3cret@host/db",
+        "mysql://me:s3cret@host/db",
+        "mysql://host/db?user=me&password=s3cret",
+        "https://host?token=s3cret",
+        "sqlite://me:s3cret@host/users.db",
+        "sqlite://host/users.db?key=s3cret",
+        "sqlite:///users.db?key=s3cret",
+        "sqlite:///users.db?s3cret",
+        "sqlite:///users.db?durability=full#s3cret",
+        "memory://me:s3cret@host",
+        "memory:?password=s3cret",
+        "me:s3cret@host",
+        "s3cret@host",
+    ],
+)
+def test_a_password_in_a_wrong_url_is_not_shown(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def main() -> None:
+        with pytest.raises(InvalidUrl) as caught:
+            await EventStore.open(wrong)
+        shown = "".join(traceback.format_exception(caught.value))  # with all that caused it
+        assert "s3cret" not in shown
+
+    asyncio.run(main())
+
+
+WRONG_OPTIONS: list[tuple[dict[str, Any], type[EverlogError]]] = [
+    ({"color": "red"}, InvalidUrl),
+    ({"snapshots": "sometimes"}, InvalidInput),
+    ({"snapshots": 100}, InvalidInput),
+    ({"max_offset_s": -1}, InvalidInput),
+    ({"max_offset_s": "1"}, InvalidInput),
+    ({"max_offset_s": float("nan")}, InvalidInput),
+    ({"events": [Data, Data, "Data"]}, EventDefinitionError),
+    ({"events": [Auditor]}, UnknownEvent),
+    ({"events": Data}, InvalidInput),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"), WRONG_OPTIONS, ids=[str(options) for options, _ in WRONG_OPTIONS]
+)
+def test_a_wrong_option_is_refused_before_a_file_is_made(
+    options: dict[str, Any], kind: type[EverlogError], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        with pytest.raises(kind):
+            await EventStore.open(f"sqlite:///{tmp_path}/log.db", **options)
+
+    asyncio.run(main())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_classes_of_one_type_are_refused_before_a_file_is_made(tmp_path: Path) -> None:
+    @event("test:data")
+    class Again(Bare):
+        pass
+
+    async def main() -> None:
+        with pytest.raises(EventAlreadyRegistered, match=r"claimed by .*Data and by .*Again"):
+            await EventStore.open(f"sqlite:///{tmp_path}/log.db", events=[Data, Again])
+
+    asyncio.run(main())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_snapshot_policy_of_no_records_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="1 record or more"):
+        every(0)
+
+
+# --- events ---
+
+UNKNOWN: dict[str, tuple[object, str]] = {
+    "an event that the store was not given": (NotGiven(name="x"), "events=[...]"),
+    "a class in the place of an instance": (Data, "pass an instance, Data(...)"),
+    "a class that is no event": (Auditor(auditor="x"), "decorate its class"),
+    "a dict": ({"name": "x"}, "decorate its class"),
+    "None": (None, "decorate its class"),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_an_unregistered_event_is_refused(url: str, case: str) -> None:
+    wrong, says = UNKNOWN[case]
+    refused(url, UnknownEvent, lambda store: store.append("thing-1", wrong), says)
+    refused(
+        url,
+        UnknownEvent,
+        lambda store: store.append_many([to("thing-2", Data("good")), to("thing-1", wrong)]),
+        says,
+    )
+
+    async def push(store: EventStore) -> None:
+        store.new(Thing).push(wrong)
+
+    refused(url, UnknownEvent, push, says)
+
+    async def past(store: EventStore) -> None:
+        store.past("thing-1", wrong, created=MOMENT)
+
+    refused(url, UnknownEvent, past, says)
+
+
+def _mutated() -> Model:
+    model = Model(name="x", address=Address(city="y"))
+    model.name = 5  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    return model
+
+
+def _deep() -> Model:
+    model = Model(name="x", address=Address(city="y"))
+    assert model.address is not None
+    model.address.zip = "no"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    return model
+
+
+def _emptied() -> Data:
+    data = Data("x")
+    del data.name
+    return data
+
+
+def _struct_emptied() -> Struct:
+    struct = Struct("x")
+    del struct.name
+    return struct
+
+
+ANYTHING: Any = object()
+INVALID: dict[str, tuple[object, str]] = {
+    "a mutated model": (_mutated(), "data.name"),
+    "a model mutated in a part": (_deep(), "data.address.zip"),
+    "a constructed model without its data": (Model.model_construct(), "data.name"),
+    "a constructed model with the wrong type": (Model.model_construct(name=5), "data.name"),
+    "a constructed model with anything": (Model.model_construct(name=ANYTHING), "data"),
+    "a constructed model with null": (Model.model_construct(name=None), "data.name"),
+    "a constructed bare value of the wrong type": (Bare.model_construct(5), "data"),  # type: ignore[arg-type]
+    "a constructed bare value of null": (Bare.model_construct(None), "data"),  # type: ignore[arg-type]
+    "a dataclass with the wrong type": (Data(name=5), "data.name"),  # type: ignore[arg-type]
+    "a dataclass with null": (Data(name=None), "data.name"),  # type: ignore[arg-type]
+    "a dataclass with anything": (Data(name=ANYTHING), "data"),
+    "a dataclass with a wrong default": (Data("x", count="y"), "data.count"),  # type: ignore[arg-type]
+    "a dataclass that lost a field": (_emptied(), "data"),
+    "a Struct with the wrong type": (Struct(name=5), "data.name"),  # type: ignore[arg-type]
+    "a Struct with null": (Struct(name=None), "data.name"),  # type: ignore[arg-type]
+    "a Struct with anything": (Struct(name=ANYTHING), "data"),
+    "a Struct that lost a field": (_struct_emptied(), "data"),
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_data_is_refused_naming_the_field(url: str, case: str) -> None:
+    wrong, path = INVALID[case]
+    meta = META if isinstance(wrong, Model) else None
+    errors = [
+        refused(url, EventValidationError, lambda store: store.append("thing-1", wrong, meta=meta)),
+        refused(
+            url,
+            EventValidationError,
+            lambda store: store.append_many(
+                [to("thing-2", Data("good")), to("thing-1", wrong, meta=meta)]
+            ),
+        ),
+    ]
+    for error in errors:
+        assert isinstance(error, EventValidationError)
+        assert [at for at, _ in error.problems if at.startswith(path)], error.problems
+        assert path in str(error)
+        assert "nothing was written" in str(error)
+
+
+def test_an_unknown_field_is_refused_on_write_by_all_three_kinds() -> None:
+    for cls in (Model, Data, Struct):
+        with pytest.raises((TypeError, ValueError)):
+            cls(name="x", nickname="y")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    with pytest.raises(ValueError, match="nickname"):
+        Model(name="x").nickname = "y"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+WRONG_META: dict[str, tuple[object, object, str]] = {
+    "missing": (Model(name="x"), None, "pass meta=Auditor(...)"),
+    "of another class": (Model(name="x"), Address(city="x"), "must be a Auditor"),
+    "a dict": (Model(name="x"), {"auditor": "me"}, "must be a Auditor"),
+    "not expected": (Data("x"), META, "not expected"),
+    "of the wrong type": (Model(name="x"), Auditor.model_construct(auditor=5), "meta.auditor"),
+    "of null": (Model(name="x"), Auditor.model_construct(auditor=None), "meta.auditor"),
+    "without its data": (Model(name="x"), Auditor.model_construct(), "meta.auditor"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_META)
+def test_invalid_meta_is_refused_naming_it(url: str, case: str) -> None:
+    good, meta, says = WRONG_META[case]
+    refused(url, EventValidationError, lambda store: store.append("thing-1", good, meta=meta), says)
+
+    async def push(store: EventStore) -> None:
+        thing = store.new(Thing)
+        try:
+            thing.push(good, meta=meta)
+        finally:
+            assert not thing.log.is_dirty
+            assert thing.name == ""
+
+    refused(url, EventValidationError, push, says)
+
+
+@pytest.mark.parametrize("bad", ["a\x00b", "a\ud800b"], ids=["NUL", "surrogate"])
+def test_data_that_not_every_database_keeps_is_refused_naming_the_path(url: str, bad: str) -> None:
+    error = refused(url, NotPortable, lambda store: store.append("thing-1", Data(bad)))
+    assert isinstance(error, NotPortable)
+    assert error.path == "data.name"
+
+
+# --- names ---
+
+TOO_LONG = "é" * 128  # 128 characters, 256 bytes
+WRONG_NAMES: dict[str, tuple[Any, str]] = {
+    "empty": ("", "must not be empty"),
+    "too long": ("x" * 256, "longer than 255 bytes"),
+    "too long in bytes": (TOO_LONG, "longer than 255 bytes"),
+    "with NUL": ("a\x00b", "control characters"),
+    "with a line break": ("a\nb", "control characters"),
+    "with a surrogate": ("a\ud800b", "surrogates"),
+    "None in a list": (None, "must be text"),
+    "a number": (5, "must be text"),
+    "bytes": (b"thing-1", "must be text"),
+}
+
+STREAM_DOORS: dict[str, Callable[[EventStore, Any], Awaitable[object]]] = {
+    "append": lambda store, name: store.append(name, Data("x")),
+    "append_many": lambda store, name: store.append_many(
+        [to("thing-2", Data("x")), to(name, Data("x"))]
+    ),
+    "read streams": lambda store, name: _read(store, streams=["thing-1", name]),
+    "reduce streams": lambda store, name: store.reduce(names, streams=[name]),
+    "relations.add": lambda store, name: store.relations.add("other", "thing-2", name),
+    "relations.add_many": lambda store, name: store.relations.add_many(
+        [("other", "thing-2"), ("other", name)]
+    ),
+    "relations.remove": lambda store, name: store.relations.remove("group", "thing-1", name),
+    "relations.remove_many": lambda store, name: store.relations.remove_many(
+        [("group", "thing-1"), ("group", name)]
+    ),
+    "relations.clear_streams": lambda store, name: store.relations.clear_streams("thing-1", name),
+    "relations.relations_of": lambda store, name: store.relations.relations_of(name),
+    "past": lambda store, name: _past(store, name),
+}
+# In these doors None means that no stream was given.
+OPTIONAL_STREAM_DOORS: dict[str, Callable[[EventStore, Any], Awaitable[object]]] = {
+    "read": lambda store, name: _read(store, stream=name),
+    "reduce": lambda store, name: store.reduce(names, name),
+    "get": lambda store, name: store.get(Thing, name),
+    "retrying": lambda store, name: store.retrying(Thing, name, lambda thing: None),
+    "new": lambda store, name: _new(store, name),
+    "snapshots.create": lambda store, name: store.snapshots.create(names, name),
+    "snapshots.get": lambda store, name: store.snapshots.get(names, name),
+    "snapshots.delete": lambda store, name: store.snapshots.delete(names, name),
+}
+RELATION_DOORS: dict[str, Callable[[EventStore, Any], Awaitable[object]]] = {
+    "append": lambda store, name: store.append("thing-1", Data("x"), relations=["other", name]),
+    "to": lambda store, name: store.append_many([to("thing-1", Data("x"), relations=[name])]),
+    "relations.add": lambda store, name: store.relations.add(name, "thing-1"),
+    "relations.clear": lambda store, name: store.relations.clear("group", name),
+    "relations.streams_of": lambda store, name: store.relations.streams_of(name),
+}
+OTHER_DOORS: dict[str, Callable[[EventStore, Any], Awaitable[object]]] = {
+    "find": lambda store, name: store.find(name),
+}
+# The same again where None means that there is none.
+OPTIONAL_DOORS: dict[str, Callable[[EventStore, Any], Awaitable[object]]] = {
+    "read relation": lambda store, name: _read(store, relation=name),
+    "reduce relation": lambda store, name: store.reduce(names, relation=name),
+    "get relation": lambda store, name: store.get(Thing, relation=name),
+    "snapshots relation": lambda store, name: store.snapshots.create(names, relation=name),
+    "ids": lambda store, name: store.append("thing-1", Data("x"), ids=[name]),
+    "to id": lambda store, name: store.append_many([to("thing-1", Data("x"), id=name)]),
+    "batch": lambda store, name: store.append("thing-1", Data("x"), batch=name),
+}
+
+
+async def _read(store: EventStore, **options: Any) -> object:
+    return await store.read(**options).to_list()
+
+
+async def _new(store: EventStore, name: Any) -> object:
+    return store.new(Thing, id=name)
+
+
+async def _past(store: EventStore, name: Any) -> object:
+    return store.past(name, Data("x"), created=MOMENT)
+
+
+@pytest.mark.parametrize("case", WRONG_NAMES)
+def test_a_name_that_cannot_be_one_is_refused_at_every_door(url: str, case: str) -> None:
+    name, says = WRONG_NAMES[case]
+    doors = [STREAM_DOORS, RELATION_DOORS, OTHER_DOORS]
+    if name is not None:
+        doors += [OPTIONAL_STREAM_DOORS, OPTIONAL_DOORS]
+
+    async def main() -> None:
+        async with unchanged(url) as store:
+            for kind in doors:
+                for door, call in kind.items():
+                    with pytest.raises(InvalidName) as caught:
+                        await call(store, name)
+                    assert says in str(caught.value), door
+
+    asyncio.run(main())
+
+
+def test_a_name_of_255_bytes_is_a_name(url: str) -> None:
+    async def main() -> None:
+        async with EventStore.open(url, events=EVENTS) as store:
+            for name in ("x" * 255, "é" * 127 + "x"):
+                await store.append(name, Data("x"), relations=[name], ids=[name])
+                assert [record.id async for record in store.read(name)] == [name]
+
+    asyncio.run(main())
+
+
+WRONG_QUESTIONS: dict[str, dict[str, Any]] = {
+    "a stream and streams": {"stream": "a", "streams": ["b"]},
+    "a stream and a relation": {"stream": "a", "relation": "b"},
+    "streams that are one text": {"streams": "abc"},
+    "types that are one class": {"types": Data},
+    "types that are one text": {"types": "test:data"},
+    "types that are no types": {"types": [5]},
+    "a negative position": {"after": -1},
+    "a position that is no number": {"after": "1"},
+    "a fraction": {"until": 1.0},
+    "True": {"limit": True},
+    "a position beyond every database": {"after": 2**63},
+    "a moment that is no moment": {"as_of": "yesterday"},
+    "a moment before 1970": {"as_of": MOMENT.replace(year=1969)},
+    "a number for a moment": {"as_of": 1_700_000_000},
+}
+
+
+@pytest.mark.parametrize("case", WRONG_QUESTIONS)
+def test_what_cannot_be_asked_is_refused(url: str, case: str) -> None:
+    async def main() -> None:
+        async with unchanged(url) as store:
+            with pytest.raises(InvalidInput):
+                await _read(store, **WRONG_QUESTIONS[case])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.0, "1", True, None])
+def test_an_expectation_that_is_none_is_refused(url: str, wrong: Any) -> None:
+    says = "use ANY, NEW, EXISTS or the stream's version"
+    refused(
+        url,
+        InvalidExpectation,
+        lambda store: store.append("thing-1", Data("x"), expect=wrong),
+        says,
+    )
+    refused(
+        url,
+        InvalidExpectation,
+        lambda store: store.append_many([to("thing-1", Data("x"), expect=wrong)]),
+        says,
+    )
+
+
+WRONG_CALLS: dict[str, Call] = {
+    "no events": lambda store: store.append("thing-1"),
+    "no items": lambda store: store.append_many([]),
+    "too few ids": lambda store: store.append("thing-1", Data("x"), Data("y"), ids=["a"]),
+    "a text for ids": lambda store: store.append("thing-1", Data("x"), ids="a"),
+    "one id twice": lambda store: store.append("thing-1", Data("x"), Data("y"), ids=["a", "a"]),
+    "a text for relations": lambda store: store.append("thing-1", Data("x"), relations="other"),
+    "records that are none": lambda store: store.import_records([Data("x")]),  # type: ignore[list-item]
+    "items that are none": lambda store: store.append_many([Data("x")]),  # type: ignore[list-item]
+    "pairs that are none": lambda store: store.relations.add_many(["ab"]),  # type: ignore[list-item]
+    "a reducer that is none": lambda store: store.reduce(list, "thing-1"),  # type: ignore[arg-type]
+    "a stored reducer that is none": lambda store: store.snapshots.create(list, "thing-1"),  # type: ignore[type-var]
+    "nothing to get": lambda store: store.get(Thing),
+    "nothing to take a snapshot of": lambda store: store.snapshots.create(names),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_CALLS)
+def test_a_call_that_cannot_be_meant_is_refused(url: str, case: str) -> None:
+    refused(url, InvalidInput, WRONG_CALLS[case])
+
+
+# --- moments ---
+
+NAIVE_DOORS: dict[str, Call] = {
+    "read": lambda store: _read(store, as_of=NAIVE),
+    "reduce": lambda store: store.reduce(names, "thing-1", as_of=NAIVE),
+    "get": lambda store: store.get(Thing, "thing-1", as_of=NAIVE),
+    "past": lambda store: _past_created(store, NAIVE),
+}
+
+
+async def _past_created(store: EventStore, created: Any) -> object:
+    return store.past("thing-1", Data("x"), created=created)
+
+
+@pytest.mark.parametrize("door", NAIVE_DOORS)
+def test_a_naive_datetime_is_refused_at_every_door(url: str, door: str) -> None:
+    refused(url, NaiveDatetime, NAIVE_DOORS[door], "timezone.utc")
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", None, 5, "0" * 31])
+def test_a_past_that_is_no_moment_is_refused(url: str, wrong: Any) -> None:
+    refused(url, InvalidStamp, lambda store: _past_created(store, wrong), "aware datetime")
+
+
+# --- a store that is closed, or another loop's ---
+
+METHODS: dict[str, Call] = {
+    "append": lambda store: store.append("thing-1", Data("x")),
+    "append_many": lambda store: store.append_many([to("thing-1", Data("x"))]),
+    "import_records": lambda store: store.import_records([]),
+    "past": lambda store: _past(store, "thing-1"),
+    "read": lambda store: _read(store),
+    "status": lambda store: store.status(RECORDS[0]),
+    "find": lambda store: store.find("x"),
+    "reduce": lambda store: store.reduce(names, "thing-1"),
+    "new": lambda store: _new(store, "thing-2"),
+    "get": lambda store: store.get(Thing, "thing-1"),
+    "save": lambda store: store.save(),
+    "retrying": lambda store: store.retrying(Thing, "thing-1", lambda thing: None),
+    "drained": lambda store: store.drained(),
+    "info": lambda store: store.info(),
+    "verify": lambda store: store.verify(),
+    "backup": lambda store: store.backup("never-made.db"),
+    "relations.add": lambda store: store.relations.add("group", "thing-2"),
+    "relations.add_many": lambda store: store.relations.add_many([("group", "thing-2")]),
+    "relations.remove": lambda store: store.relations.remove("group", "thing-1"),
+    "relations.remove_many": lambda store: store.relations.remove_many([("group", "thing-1")]),
+    "relations.clear": lambda store: store.relations.clear("group"),
+    "relations.clear_streams": lambda store: store.relations.clear_streams("thing-1"),
+    "relations.streams_of": lambda store: store.relations.streams_of("group"),
+    "relations.relations_of": lambda store: store.relations.relations_of("thing-1"),
+    "snapshots.create": lambda store: store.snapshots.create(names, "thing-1"),
+    "snapshots.get": lambda store: store.snapshots.get(names, "thing-1"),
+    "snapshots.delete": lambda store: store.snapshots.delete(names, "thing-1"),
+}
+HARMLESS = {
+    "open",  # makes a store
+    "close",  # may be called again
+    "on_appended",  # takes a note, as does on_error
+    "on_error",
+    "observe",
+    "capabilities",  # say what kind of store it is, or was
+    "ledger",
+    "relations",  # their own methods are in the table
+    "snapshots",
+    "pend",  # what aggregates call, tested with them
+    "snapshot_aggregate",
+}
+RECORDS: list[Record[Any]] = []
+
+
+def test_the_table_of_methods_is_complete() -> None:
+    public = {name for name, _ in inspect.getmembers(EventStore) if not name.startswith("_")}
+    public |= {f"relations.{n}" for n, _ in inspect.getmembers(Relations) if not n.startswith("_")}
+    public |= {f"snapshots.{n}" for n, _ in inspect.getmembers(Snapshots) if not n.startswith("_")}
+    assert public - HARMLESS == set(METHODS) - HARMLESS
+
+
+def test_a_closed_store_refuses_everything(url: str) -> None:
+    async def main() -> None:
+        async with EventStore.open(url, events=EVENTS) as store:
+            RECORDS[:] = await store.append("thing-1", Data("x"))
+            thing = store.new(Thing).push(Data("y"))
+            clean = await store.get(Thing, "thing-1")
+            assert clean is not None
+            reading = store.read()
+            half_read = aiter(store.read())
+            await anext(half_read)
+        await store.close()  # once more does no harm
+        methods: dict[str, Call] = {
+            **METHODS,
+            "save of an aggregate": lambda _: thing.save(),
+            "snapshot of an aggregate": lambda _: clean.snapshot(),
+            "push on an aggregate": lambda _: _push(thing),
+            "a reading made before": lambda _: reading.to_list(),
+            "the first of a reading made before": lambda _: reading.first(),
+        }
+        for name, method in methods.items():
+            with pytest.raises(StoreClosed) as caught:
+                await method(store)
+            assert "async with EventStore.open" in str(caught.value), name
+        assert thing.log.is_dirty, "what was pending is still pending"
+
+    asyncio.run(main())
+
+
+async def _push(thing: Thing) -> None:
+    thing.push(Data("z"))
+
+
+def test_a_store_refuses_everything_in_another_event_loop(url: str) -> None:
+    with asyncio.Runner() as one, asyncio.Runner() as two:
+
+        async def open_one() -> EventStore:
+            store = await EventStore.open(url, events=EVENTS)
+            RECORDS[:] = await store.append("thing-1", Data("x"), relations=["group"])
+            return store
+
+        async def use(name: str, method: Call) -> None:
+            with pytest.raises(WrongEventLoop) as caught:
+                await method(store)
+            assert "open a store in each loop" in str(caught.value), name
+
+        async def judge() -> None:
+            assert (await store.info()).position == 1
+            assert await store.relations.streams_of("group") == ["thing-1"]
+            assert (await store.verify()).ok
+            await store.append("thing-1", Data("y"))
+            await store.close()
+
+        store = one.run(open_one())
+        for name, method in {**METHODS, "close": lambda store: store.close()}.items():
+            two.run(use(name, method))
+        one.run(judge())
+
+
+def test_a_store_refuses_what_is_not_awaited_outside_of_any_loop(url: str) -> None:
+    with asyncio.Runner() as runner:
+
+        async def open_one() -> EventStore:
+            return await EventStore.open(url, events=EVENTS)
+
+        store = runner.run(open_one())
+        calls: list[Callable[[], object]] = [
+            lambda: store.read(),
+            lambda: store.new(Thing),
+            lambda: store.past("thing-1", Data("x"), created=MOMENT),
+        ]
+        for call in calls:
+            with pytest.raises(WrongEventLoop):
+                call()
+        runner.run(store.close())
+
+
+def test_another_loop_is_refused_also_while_the_store_is_writing(url: str) -> None:
+    # It must not queue behind what is being written: its future would be set from another thread.
+    async def main() -> None:
+        async with EventStore.open(url, events=EVENTS) as store:
+            commit, started, go_on = store.ledger.commit, asyncio.Event(), asyncio.Event()
+
+            async def slow(requests: Any) -> Any:
+                started.set()
+                await go_on.wait()
+                return await commit(requests)
+
+            object.__setattr__(store.ledger, "commit", slow)
+            writing = asyncio.create_task(store.append("thing-1", Data("x")))
+            await started.wait()
+
+            def elsewhere() -> None:
+                for name in ("append", "relations.add", "snapshots.delete"):
+                    with pytest.raises(WrongEventLoop):
+                        asyncio.run(asyncio.wait_for(_await(METHODS[name], store), 5))
+
+            try:
+                await asyncio.to_thread(elsewhere)
+            finally:
+                go_on.set()
+                await writing
+
+    asyncio.run(main())
+
+
+async def _await(method: Call, store: EventStore) -> None:
+    await method(store)

@@ -155,5 +155,8 @@ def _environment() -> dict[str, str]:
 
 
 def _first_line(text: str) -> str:
-    first = text.strip().partition("\n")[0].removeprefix("fatal: ")
+    """Returns the first line that says why, as a person may read it."""
+    lines = text.strip().splitlines() or [""]
+    fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
+    first = fatal[0] if fatal else lines[0]
     return "".join(char if char.isprintable() else "\ufffd" for char in first)

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +35,15 @@ QUERY = "SELECT name, commits, added, removed FROM authors ORDER BY commits DESC
 async def tour(git: Git, history: Outline, db: str, paper: Paper) -> int:
     """Takes a repository's history into the log at `db`. Returns how many checks failed."""
     tables = str(Path(db).with_suffix(".tables.db"))
-    paper.title("everlog: the history of a git repository as an event log")
-    shallow = ", a shallow clone" if git.shallow else ""
-    paper.field("repository", plain(f"{git.name} ({history.branch} {history.head[:10]}{shallow})"))
-    paper.field("log", plain(db))
-    async with EventStore.open(url_of(db), events=EVENTS) as store:
-        _remove(tables)
-        with ReadModel(tables) as model:
+    with ExitStack() as kept:  # closed after the store, whose last append may still be projected
+        async with EventStore.open(url_of(db), events=EVENTS) as store:
+            _remove(tables)
+            model = kept.enter_context(ReadModel(tables))
+            paper.title("everlog: the history of a git repository as an event log")
+            shallow = ", a shallow clone" if git.shallow else ""
+            at = f"{git.name} ({history.branch} {history.head[:10]}{shallow})"
+            paper.field("repository", plain(at))
+            paper.field("log", plain(db))
             await _Tour(git, history, db, tables, paper, store, model).walk()
     return paper.failures
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from events import Auditor, EmailSet, GivenNameSet, UserActivated, UserCreated
 
@@ -38,7 +38,7 @@ async def main() -> None:
             "user-1", UserCreated(email="jane@doe.com"), GivenNameSet("Jane"), meta=me
         )
         await store.relations.add("tenant:acme", "user-1")
-        moment = datetime.now(UTC) + timedelta(seconds=1)
+        moment = datetime.now(UTC)
         pending = [store.past("user-1", UserActivated(), created=moment, meta=me)]
 
         state = await store.reduce(user_reducer, "user-1")  # None if the stream has no events

@@ -18,17 +18,19 @@ from everlog.errors import (
     NotFound,
     NotPortable,
     OutcomeUnknown,
+    PartialRetry,
     StorageError,
     StoreClosed,
     UnknownEvent,
     WrongVersion,
 )
-from everlog.store.event_store import EventStore, Imported, Status, StoreInfo
+from everlog.store.event_store import EventStore, Status, StoreInfo
 from everlog.store.folding import every
 from everlog.store.hooks import HookFailure
 from everlog.store.preparing import to
 from everlog.store.reading import Reading
 from everlog.store.verifying import Verification
+from everlog.store.writing import Imported
 from everlog.subscriptions.causation import caused_by
 from everlog.subscriptions.projector import Appended, Projector
 
@@ -54,6 +56,7 @@ __all__ = [
     "NotFound",
     "NotPortable",
     "OutcomeUnknown",
+    "PartialRetry",
     "Projector",
     "Reading",
     "Record",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from os import PathLike, fspath
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from everlog.errors import InvalidUrl
 from everlog.ports.ledger import Ledger
@@ -15,16 +16,19 @@ KNOWN = "memory: or sqlite:///path/to/file.db"
 _UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-async def connect(url: str, *, seams: Seams, options: dict[str, Any]) -> Ledger:
+async def connect(url: str | PathLike[str], *, seams: Seams, options: dict[str, Any]) -> Ledger:
     """Opens the ledger that a URL names.
 
     - `memory:`
     - `sqlite:///relative.db`, `sqlite:////absolute/path.db`; options as arguments or in the query:
       `durability=full|relaxed`, `timeout_s=30`
+    - a `Path`: that of a SQLite file
 
     Raises `InvalidUrl`, and what opening the ledger raises.
     """
-    if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(url, PathLike):
+        url = _url_of(url)
+    elif not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidUrl(f"a store's URL is text such as {KNOWN}, not {type(url).__name__}")
     scheme, colon, rest = url.partition(":")
     if not colon:
@@ -49,6 +53,14 @@ async def connect(url: str, *, seams: Seams, options: dict[str, Any]) -> Ledger:
             raise InvalidUrl(f"this version of everlog has no PostgreSQL store yet; use {KNOWN}")
         case _:
             raise InvalidUrl(f"{_redacted(url)!r}: unknown kind of store {scheme!r}; use {KNOWN}")
+
+
+def _url_of(path: PathLike[str]) -> str:
+    text = fspath(path)
+    try:
+        return "sqlite:///" + quote(text)
+    except (UnicodeEncodeError, TypeError):
+        raise InvalidUrl(f"the path {text!r} is no UTF-8 text") from None
 
 
 def _sqlite(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -155,7 +155,9 @@ def test_a_whole_ledger_can_be_recomputed_without_everlog() -> None:
 def test_everlog_computes_the_same_ledger() -> None:
     link = chain.GENESIS
     for fields in VECTORS["chain"]["records"]:
-        coded = {name: bytes.fromhex(fields[name]) for name in ("nonce", "hash", "chain")}
+        coded: dict[str, Any] = {
+            name: bytes.fromhex(fields[name]) for name in ("nonce", "hash", "chain")
+        }
         record = StoredRecord(**{**fields, **coded})
         assert computed_hash(record) == record.hash
         link = chain.link(link, record.hash, version=record.version, flags=record.flags)

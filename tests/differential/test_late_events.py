@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,7 @@ from everlog import EventStore, Record, every, reducer
 from everlog.adapters.memory import reading as memory_reading
 from everlog.adapters.sqlite import reading as sqlite_reading
 from everlog.core.record import StoredRecord
-from everlog.store.event_store import SnapshotPolicy
+from everlog.store.opening import SnapshotPolicy
 from everlog.testing.contract.events import Activated, Deactivated, Noted, Renamed
 from everlog.testing.contract.scene import NOON_MS, rows_of
 from tests.differential.twins import Twins
@@ -88,11 +89,16 @@ async def arrive(store: EventStore, rows: list[StoredRecord], arrival: Arrival) 
 
 async def folds(store: EventStore) -> dict[str, list[str]]:
     """Returns the ids of every fold in question, in its order."""
-    found = {stream: await store.reduce(trace, stream) for stream in STREAMS}
-    found["relation"] = await store.reduce(trace, relation="r")
-    found["types"] = await store.reduce(trace, relation="r", types=[Activated, Noted])
-    found["all"] = await store.reduce(trace)
-    return {name: [] if state is None else state.ids for name, state in found.items()}
+
+    async def ids(**options: Any) -> list[str]:
+        state = await store.reduce(trace, **options)
+        return [] if state is None else state.ids
+
+    found = {stream: await ids(stream=stream) for stream in STREAMS}
+    found["relation"] = await ids(relation="r")
+    found["types"] = await ids(relation="r", types=[Activated, Noted])
+    found["all"] = await ids()
+    return found
 
 
 def sorted_model(rows: list[StoredRecord]) -> dict[str, list[str]]:
@@ -191,6 +197,6 @@ def test_a_snapshot_that_is_not_asked_whether_it_was_overtaken_is_seen(
     adapter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check(*OVERTAKING, every(1))
-    monkeypatch.setattr(adapter, "_overtaken", lambda *_: False)
+    monkeypatch.setattr(adapter, "_overtaken", Mock(return_value=False))
     with pytest.raises(AssertionError):
         check(*OVERTAKING, every(1))

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from everlog import ANY, EXISTS, NEW, EventStore, Record, every, reducer, to
 from everlog.core.record import StoredRecord, computed_hash
 from everlog.core.selection import Order, Selection
-from everlog.store.event_store import SnapshotPolicy
+from everlog.store.opening import SnapshotPolicy
+from everlog.store.preparing import To
 from everlog.testing.contract.events import (
     Activated,
     Auditor,
@@ -24,29 +25,33 @@ from everlog.testing.contract.events import (
     Renamed,
 )
 from everlog.testing.contract.scene import NOON_MS, rows_of
-from tests.differential.twins import Call, Twins, plain
+from tests.differential.twins import Call, Twins
 
 Options = dict[str, Any]
 
 streams = st.sampled_from(["a", "b", "c", "\u00e9", "\U0001f600"])
 relations = st.sampled_from(["r", "q"])
-events = st.one_of(
-    st.sampled_from(
-        [
-            (Activated(), None),
-            (Deactivated(), None),
-            (Renamed("x"), None),
-            (Renamed("y"), None),
-            (Moved("b", 1), None),
-            (Opened(owner="Jane"), Auditor(auditor="me")),
-            (Opened(owner="June"), Auditor(auditor="you")),
-            (Opened(owner="Jane"), None),
-            (Noted(float("nan")), None),
-            (Noted("\ud800"), None),
-        ]
-    ),
+
+
+def fitting(value: object) -> tuple[object, object]:
+    return Noted(value), None
+
+
+good_events: st.SearchStrategy[tuple[object, object]] = st.sampled_from(
+    [
+        (Activated(), None),
+        (Deactivated(), None),
+        (Renamed("x"), None),
+        (Renamed("y"), None),
+        (Moved("b", 1), None),
+        (Opened(owner="Jane"), Auditor(auditor="me")),
+        (Opened(owner="June"), Auditor(auditor="you")),
+    ]
+)
+odd_events: st.SearchStrategy[tuple[object, object]] = st.one_of(
+    st.sampled_from([(Opened(owner="Jane"), None), (Noted(1), Auditor(auditor="me"))]),
     st.builds(
-        lambda value: (Noted(value), None),
+        fitting,
         st.recursive(
             st.none() | st.booleans() | st.integers(-3, 2**53) | st.floats() | st.text(max_size=3),
             lambda inner: (
@@ -56,60 +61,66 @@ events = st.one_of(
         ),
     ),
 )
-expectations = st.sampled_from([ANY, ANY, ANY, NEW, EXISTS, 0, 1, 2, 3, 4])
-ids = st.none() | st.sampled_from([f"id{number}" for number in range(9)])
-items = st.builds(
-    lambda stream, pair, expect, id, related: to(
-        stream, pair[0], meta=pair[1], expect=expect, id=id, relations=related
-    ),
-    streams,
-    events,
-    expectations,
-    ids,
-    st.lists(relations, max_size=1),
-)
+events = st.integers(0, 7).flatmap(lambda number: good_events if number else odd_events)
+expectations = st.sampled_from([*[ANY] * 9, NEW, EXISTS, 0, 1, 2, 3, 4])
+ids = st.sampled_from([*[None] * 9, *(f"id{number}" for number in range(9))])
+
+
+def item(
+    stream: str, pair: tuple[object, object], expect: Any, id: str | None, related: list[str]
+) -> To:
+    return to(stream, pair[0], meta=pair[1], expect=expect, id=id, relations=related)
+
+
+items = st.builds(item, streams, events, expectations, ids, st.lists(relations, max_size=1))
+
+
+def stamp(ms: int, counter: int, node: str) -> str:
+    return f"{NOON_MS + ms:012x}{counter:04x}{node * 16}"
+
+
+def moment(ms: int) -> datetime:
+    return datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(milliseconds=ms)
+
+
 stamps = st.builds(
-    lambda ms, counter, node: f"{NOON_MS + ms:012x}{counter:04x}{node * 16}",
-    st.integers(-50, 70) | st.sampled_from([59_990, 60_000, 60_001]),
-    st.sampled_from([0, 1, 0xFFFF]),
+    stamp,
+    st.integers(-50, 70) | st.sampled_from([59_990, 60_000]),
+    st.sampled_from([0, 0, 0, 1, 0xFFFF]),
     st.sampled_from("0f"),
 )
-moments = stamps | st.builds(
-    lambda ms: datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(milliseconds=ms),
-    st.integers(-60, 200),
-)
+moments = stamps | st.builds(moment, st.integers(-60, 200))
 types = st.lists(
     st.sampled_from([Activated, Noted, Renamed, "contract:opened", "unheard of"]), max_size=2
 )
-scopes = st.one_of(
-    st.just(Options()),
-    st.builds(lambda stream: {"stream": stream}, streams),
-    st.builds(lambda names: {"streams": names}, st.lists(streams, max_size=3)),
-    st.builds(lambda name: {"relation": name}, relations),
-)
-bounds = st.fixed_dictionaries(
-    Options(), optional={"types": types, "until": st.integers(0, 60), "as_of": moments}
-)
+
+
+def optional(**options: st.SearchStrategy[Any]) -> st.SearchStrategy[Options]:
+    """Returns some of the options, each with a value of its strategy."""
+    return st.fixed_dictionaries(Options(), optional=options)
+
+
+def one_of(name: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Options]:
+    """Returns one option with a value of the strategy."""
+    return st.fixed_dictionaries({name: values})
+
+
+def joined(*options: Options) -> Options:
+    return {name: value for some in options for name, value in some.items()}
+
+
+one_scope = one_of("stream", streams) | one_of("relation", relations)
+scopes = one_scope | optional(streams=st.lists(streams, max_size=3))
+bounds = optional(types=types, until=st.integers(0, 40), as_of=moments)
 readings = st.builds(
-    lambda scope, bound, more: {**scope, **bound, **more},
+    joined,
     scopes,
     bounds,
-    st.fixed_dictionaries(
-        Options(),
-        optional={
-            "after": st.integers(0, 60),
-            "limit": st.integers(0, 20),
-            "backwards": st.booleans(),
-        },
-    ),
+    optional(after=st.integers(0, 40), limit=st.integers(0, 20), backwards=st.booleans()),
 )
-foldings = st.builds(lambda scope, bound: {**scope, **bound}, scopes, bounds)
-kept = st.builds(
-    lambda scope, wanted: {**scope, **wanted},
-    st.builds(lambda stream: {"stream": stream}, streams)
-    | st.builds(lambda name: {"relation": name}, relations),
-    st.fixed_dictionaries(Options(), optional={"types": types}),
-)
+foldings = st.builds(joined, scopes, bounds)
+kept = st.builds(joined, one_scope, optional(types=types))
+happenings = st.tuples(streams, good_events, stamps, ids)
 policies: st.SearchStrategy[SnapshotPolicy] = st.sampled_from(["manual", every(1), every(3)])
 
 
@@ -127,9 +138,25 @@ class History(RuleBasedStateMachine):
         super().__init__()
         self.foreign: list[StoredRecord] = []
 
-    @initialize(snapshots=policies)
-    def open(self, snapshots: SnapshotPolicy) -> None:
+    @initialize(
+        snapshots=policies,
+        first=st.lists(items, max_size=8),
+        elsewhere=st.lists(happenings, min_size=3, max_size=12),
+        pairs=st.lists(st.tuples(relations, streams), max_size=4),
+    )
+    def open(
+        self,
+        snapshots: SnapshotPolicy,
+        first: list[To],
+        elsewhere: list[tuple[str, tuple[object, object], str, str | None]],
+        pairs: list[tuple[str, str]],
+    ) -> None:
         self.twins = Twins(snapshots)
+        for one in first:
+            self.append_many([one])
+        for happening in elsewhere:
+            self.happen_elsewhere(*happening)
+        self.relate(pairs)
 
     def teardown(self) -> None:
         if hasattr(self, "twins"):
@@ -156,12 +183,12 @@ class History(RuleBasedStateMachine):
             lambda store: store.append(stream, event, meta=meta, expect=expect, ids=wanted)
         )
 
-    @rule(many=st.lists(items, max_size=5))
-    def append_many(self, many: list[Any]) -> None:
+    @rule(many=st.lists(items, max_size=4))
+    def append_many(self, many: list[To]) -> None:
         self.twins.both(lambda store: store.append_many(many))
 
     @rule(calls=st.lists(st.lists(items, min_size=1, max_size=2), min_size=2, max_size=4))
-    def append_side_by_side(self, calls: list[list[Any]]) -> None:
+    def append_side_by_side(self, calls: list[list[To]]) -> None:
         def call(store: EventStore) -> Awaitable[object]:
             appends = [store.append_many(many) for many in calls]
             return asyncio.gather(*appends, return_exceptions=True)
@@ -184,11 +211,11 @@ class History(RuleBasedStateMachine):
 
         self.twins.both(again)
 
-    @rule(ms=st.sampled_from([1, 2, 5, 50, -1, -40, -100_000, 100_000]))
+    @rule(ms=st.sampled_from([1, 2, 5, 50, -1, -40, -100_000, 30_000]))
     def move_the_clock(self, ms: int) -> None:
         self.twins.clock.advance(ms=ms)
 
-    @rule(stream=streams, pair=events, created=stamps, id=ids)
+    @rule(stream=streams, pair=good_events, created=stamps, id=ids)
     def happen_elsewhere(
         self, stream: str, pair: tuple[object, object], created: str, id: str | None
     ) -> None:
@@ -218,7 +245,7 @@ class History(RuleBasedStateMachine):
         if self.foreign:
             chosen = st.lists(st.sampled_from(self.foreign), min_size=1, max_size=6)
             rows = data.draw(chosen)
-            if data.draw(st.booleans()):
+            if data.draw(st.integers(0, 7)):  # seldom with an id twice
                 rows = list({row.id: row for row in rows}.values())
             self.twins.both(lambda store: store.import_records(rows))
 
@@ -234,7 +261,7 @@ class History(RuleBasedStateMachine):
 
     # --- relations and snapshots ---
 
-    @rule(pairs=st.lists(st.tuples(relations, streams), max_size=4))
+    @rule(pairs=st.lists(st.tuples(relations, streams), min_size=1, max_size=4))
     def relate(self, pairs: list[tuple[str, str]]) -> None:
         self.twins.both(lambda store: store.relations.add_many(pairs))
 
@@ -283,12 +310,10 @@ class History(RuleBasedStateMachine):
     @rule(options=foldings)
     def fold(self, options: Options) -> None:
         folded = self.twins.both(lambda store: store.reduce(trace, **options))
-        # A snapshot never changes the answer: folding the records of the selection says the same.
-        moment = options.get("as_of")
-        plainly = {name: value for name, value in options.items() if name != "as_of"}
 
+        # A snapshot never changes the answer: folding the records of the selection says the same.
         async def directly(store: EventStore) -> object:
-            records = await store.read(**plainly, as_of=moment).to_list()
+            records = await store.read(**options).to_list()
             state: list[str] = []
             for record in sorted(records, key=lambda record: record.stored.order):
                 state = trace(state, record)
@@ -333,18 +358,20 @@ def pages(options: Options, size: int, order: Order) -> Call:
             order=order,
         )
         page = await store.ledger.read(selection, size=size)
-        seen: list[object] = [list(page.records), page.cursor, page.selection]
+        fixed, rows = page.selection, list(page.records)
         while page.cursor is not None:
+            assert len(page.records) <= size
             page = await store.ledger.read(page.selection, cursor=page.cursor, size=size)
-            seen += [list(page.records), page.cursor]
-        return plain(seen)
+            rows += page.records
+        # How records are cut into pages is the ledger's own affair, as long as none is too big.
+        return [fixed, rows]
 
     return read
 
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(
-    max_examples=120,
+    max_examples=100,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -357,8 +384,8 @@ class LongHistory(History):
 
 TestLongHistory = pytest.mark.soak(pytest.mark.timeout(0)(LongHistory.TestCase))
 LongHistory.TestCase.settings = settings(
-    max_examples=1_500,
-    stateful_step_count=60,
+    max_examples=600,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

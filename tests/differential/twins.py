@@ -1,18 +1,19 @@
-"""Two stores that are told the same: one in memory, one on SQLite, with the same time and chance."""
+"""Two stores that are told the same, in memory and on SQLite, with the same time and chance."""
 
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from everlog.adapters.memory.ledger import MemoryLedger
 from everlog.adapters.sqlite.ledger import SqliteLedger
 from everlog.core.record import Record
 from everlog.errors import EverlogError
 from everlog.ports.seams import Seams
-from everlog.store.event_store import EventStore, SnapshotPolicy
+from everlog.store.event_store import EventStore
+from everlog.store.opening import SnapshotPolicy
 from everlog.testing import FakeClock, deterministic_bytes
 from everlog.testing.contract.events import EVENTS
 from everlog.testing.contract.scene import NOON_MS
@@ -89,10 +90,9 @@ async def answer(call: Call, store: EventStore) -> object:
 def plain(value: object) -> object:
     """Returns records as stored, errors as class and message, everything else as it is."""
     if isinstance(value, Record):
-        return value.stored  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        return cast(Record[object], value).stored
     if isinstance(value, Exception):
         return type(value), str(value)
     if isinstance(value, list):
-        items: Iterable[object] = value  # pyright: ignore[reportUnknownVariableType]
-        return [plain(item) for item in items]
+        return [plain(item) for item in cast("list[object]", value)]
     return value

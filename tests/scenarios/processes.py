@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -84,7 +85,5 @@ class Process:
         self.kill()
         for pipe in (self._popen.stdin, self._popen.stdout):
             assert pipe is not None
-            try:
+            with suppress(BrokenPipeError):  # it died with something unread in its input
                 pipe.close()
-            except BrokenPipeError:  # it died with something unread in its input
-                pass

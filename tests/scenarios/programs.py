@@ -6,6 +6,7 @@ Each says what it does in lines of JSON, one as soon as there is something to sa
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import multiprocessing
 import os
@@ -37,7 +38,8 @@ def say(value: object) -> None:
 
 
 async def hear() -> str:
-    return (await asyncio.to_thread(sys.stdin.readline)).strip()
+    line: str = await asyncio.to_thread(sys.stdin.readline)
+    return line.strip()
 
 
 async def compete(path: str, process: int, appends: int, streams: int, lanes: int) -> None:
@@ -172,9 +174,8 @@ async def hold_lock(path: str, fork: bool, planted: bool) -> None:
 
 async def open_as(path: str, user: int | None) -> None:
     """Opens a file as another user, and says how that ended."""
-    from everlog.adapters.sqlite import ledger  # noqa: F401
-
     # Everything is imported before: the other user may not read where it lies.
+    importlib.import_module("everlog.adapters.sqlite.ledger")
     async with EventStore.open("memory:", events=EVENTS) as store:
         await store.append("stream", Moved(0, 1))
     if user is not None:
@@ -235,7 +236,7 @@ async def fork(path: str, how: str) -> None:
             if isinstance(store.ledger, SqliteLedger):  # as an interpreter does at its end
                 store.ledger._writer._connection.close()  # type: ignore[union-attr]  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
             os._exit(0)
-        _, status = os.waitpid(pid, 0)
+        _, status = await asyncio.to_thread(os.waitpid, pid, 0)
     else:
         process = multiprocessing.get_context("fork").Process(target=child)
         process.start()
@@ -267,9 +268,22 @@ def _until_the_test_ends() -> None:
 
 
 async def create(path: str) -> None:
-    """Opens, and creates if it is not there, at the moment it is told; says whose ledger it got."""
-    say("ready")
-    await hear()
+    """Opens and creates a file, waiting between the look that finds it empty and what follows."""
+    from everlog.adapters.sqlite import connections
+
+    look = connections._is_ours  # pyright: ignore[reportPrivateUsage]
+    looks = 0
+
+    def look_and_wait(connection: sqlite3.Connection, path: str) -> bool:
+        nonlocal looks
+        found = look(connection, path)
+        looks += 1
+        if looks == 2:  # the first is from afar, the second before the lock, the third under it
+            say(found)
+            sys.stdin.readline()
+        return found
+
+    setattr(connections, "_is_ours", look_and_wait)  # noqa: B010
     async with EventStore.open(f"sqlite:///{path}", events=EVENTS) as store:
         [record] = await store.append("stream", Moved(os.getpid(), 0))
         info = await store.info()

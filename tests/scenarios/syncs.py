@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def _strace_works(tmp_path: Path) -> bool:
 
 
 def _by_strace(path: Path, appends: int, durability: str) -> int:
-    trace = path.with_suffix(".trace")
+    trace = path.with_name(path.name + ".trace")
     calls = "trace=fsync,fdatasync,sync_file_range,msync,sync,syncfs"
     prefix = ("strace", "-f", "-qq", "-e", calls, "-o", str(trace))
     _run("commit", path, appends, durability, prefix=prefix)
@@ -125,7 +125,7 @@ def _build(tmp_path: Path) -> Path | None:
 
 
 def _by_preload(library: Path, path: Path, appends: int, durability: str) -> int:
-    notes = path.with_suffix(".notes")
+    notes = path.with_name(path.name + ".notes")
     notes.touch()
     variables = {"LD_PRELOAD": str(library), "COUNT_SYNCS_IN": str(notes)}
     _run("commit", path, appends, durability, variables=variables)
@@ -193,12 +193,12 @@ def _vfs() -> _Vfs | None:
 
 
 @contextmanager
-def count_vfs_syncs() -> Iterator[Callable[[], int]]:
+def count_vfs_syncs() -> Generator[Callable[[], int]]:
     """Counts the syncs that SQLite asks for in this process, in files opened from now on."""
     vfs = _vfs()
     assert vfs is not None
     count = 0
-    original = vfs.open
+    original: int = vfs.open or 0
     real_open = _Open(original)
     # By the address of the original methods. Nothing is ever freed: open files point to it.
     patched: dict[int, tuple[ctypes.Array[ctypes.c_void_p], object]] = {}
@@ -207,7 +207,7 @@ def count_vfs_syncs() -> Iterator[Callable[[], int]]:
         if methods not in patched:
             copy = (ctypes.c_void_p * (_METHODS + 1))()
             ctypes.memmove(copy, methods, ctypes.sizeof(copy))
-            real_sync = _Sync(copy[_SYNC])
+            real_sync = _Sync(copy[_SYNC] or 0)
 
             def sync(file: int, flags: int) -> int:
                 nonlocal count

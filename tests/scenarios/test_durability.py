@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from everlog import EventStore
 from everlog.adapters.sqlite.ledger import SqliteLedger
 from tests.scenarios.programs import EVENTS, Moved
-from tests.scenarios.syncs import usable
+from tests.scenarios.syncs import Counter, usable
 
 COMMITS = 40
 
@@ -20,7 +21,7 @@ def test_the_connection_that_writes_syncs_fully_unless_told_otherwise(
     tmp_path: Path, durability: str | None, synchronous: int
 ) -> None:
     async def main() -> None:
-        options = {} if durability is None else {"durability": durability}
+        options: dict[str, Any] = {} if durability is None else {"durability": durability}
         url = f"sqlite:///{tmp_path}/log.db"
         async with EventStore.open(url, events=EVENTS, **options) as store:
             await store.append("stream", Moved(0, 0))
@@ -49,15 +50,15 @@ def test_every_commit_is_synced_at_least_once_and_a_relaxed_one_is_seen_not_to_b
     print(f"counted by: {', '.join(counters)}")
     assert counters, "no way to count syncs here: no strace, no compiler, no SQLite to reach"
     for name, syncs in counters.items():
-
-        def of_commits(durability: str) -> int:
-            # What opening and closing cost is taken away: it says nothing about commits.
-            idle = syncs(tmp_path / f"{name}-{durability}-idle.db", 0, durability)
-            busy = syncs(tmp_path / f"{name}-{durability}.db", COMMITS, durability)
-            print(f"{name}, {durability}: {busy} syncs with {COMMITS} commits, {idle} without")
-            assert idle > 0, "the new ledger itself is synced: otherwise nothing is counted"
-            return busy - idle
-
-        assert of_commits("full") >= COMMITS, name
+        assert _of_commits(syncs, tmp_path / name, "full") >= COMMITS, name
         # The test of the test: the same counter sees when syncs are missing.
-        assert of_commits("relaxed") < COMMITS / 4, name
+        assert _of_commits(syncs, tmp_path / name, "relaxed") < COMMITS / 4, name
+
+
+def _of_commits(syncs: Counter, path: Path, durability: str) -> int:
+    # What opening and closing cost is taken away: it says nothing about commits.
+    idle = syncs(path.with_suffix(f".{durability}-idle"), 0, durability)
+    busy = syncs(path.with_suffix(f".{durability}"), COMMITS, durability)
+    print(f"{path.name}, {durability}: {busy} syncs with {COMMITS} commits, {idle} without")
+    assert idle > 0, "the new ledger itself is synced: otherwise nothing is counted"
+    return busy - idle

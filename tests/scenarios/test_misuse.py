@@ -10,9 +10,10 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ NOBODY = 65534
 posix = pytest.mark.skipif(sys.platform == "win32", reason="of POSIX")
 
 
-def opening(path: Path, **options: object) -> object:
+def opening(path: Path, **options: Any) -> object:
     """Opens a file, appends, closes: everything that could touch it."""
 
     async def main() -> None:
@@ -58,7 +59,7 @@ def ledger_in(path: Path, events: int = 3) -> Path:
 
 
 @contextmanager
-def untouched(directory: Path) -> Iterator[None]:
+def untouched(directory: Path) -> Generator[None]:
     """Asserts that every file in a directory stays as it is, and none comes or goes."""
 
     def picture() -> dict[str, bytes]:
@@ -96,7 +97,7 @@ def test_a_side_file_that_cannot_be_one_is_refused_when_opening(tmp_path: Path) 
     lock = tmp_path / "log.db-lock"
     lock.unlink(missing_ok=True)
     lock.mkdir()
-    with pytest.raises(CannotOpen, match="log.db-lock"):
+    with pytest.raises(CannotOpen, match=r"log\.db-lock"):
         asyncio.run(main())
 
 
@@ -150,15 +151,17 @@ def test_files_of_a_ledger_are_nobody_elses_business(tmp_path: Path) -> None:
             async with EventStore(ledger, events=EVENTS) as store:
                 await store.append("stream", Moved(0, 0))
                 await store.backup(str(tmp_path / "backup.db"))
-                modes = {
-                    path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()
-                }
+                modes = _modes(tmp_path)
         finally:
             os.umask(old)
         names = {"log.db", "log.db-wal", "log.db-shm", "log.db-lock", "backup.db"}
         assert modes == dict.fromkeys(names, 0o600)
 
     asyncio.run(main())
+
+
+def _modes(directory: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
 
 
 # --- files that are something else ---
@@ -302,7 +305,7 @@ def test_a_ledger_after_a_crash_is_opened_with_all_that_its_wal_holds(tmp_path: 
 
 
 async def _delete(path: Path) -> None:
-    path.unlink()
+    os.unlink(path)
 
 
 async def _replace(path: Path) -> None:
@@ -355,18 +358,21 @@ def test_a_full_disk_is_reported_reads_go_on_and_nothing_is_half(tmp_path: Path)
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a disk of its own cannot be mounted here")
 
-    async def main() -> None:
+    async def fill() -> int:
         async with EventStore.open(f"sqlite:///{disk}/log.db", events=EVENTS) as store:
             await store.append("stream", Moved(0, 0))
-            position = await _fill(store)
-        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+            return await _fill(store)
+
+    async def go_on(position: int) -> None:
         async with EventStore.open(f"sqlite:///{disk}/log.db", events=EVENTS) as store:
             [record] = await store.append("stream", Moved(0, 1))
             assert record.position == position + 1
             assert (await store.verify()).ok
 
     try:
-        asyncio.run(main())
+        position = asyncio.run(fill())
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        asyncio.run(go_on(position))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -377,12 +383,13 @@ async def _fill(store: EventStore) -> int:
     for _ in range(10_000):
         try:
             records = await store.append("stream", *[Moved(0, 0)] * 50, relations=["relation"])
-        except StorageFull as error:
-            assert "make room" in str(error)
+        except StorageFull:
             break
         stored += [record.id for record in records]
     else:
         pytest.fail("it was never full")
+    with pytest.raises(StorageFull, match="make room"):
+        await store.append("stream", *[Moved(0, 0)] * 1_000)
     seen = [record.id async for record in store.read(after=1)]
     assert seen == stored
     assert (await store.verify()).ok
@@ -567,7 +574,7 @@ def test_opening_and_closing_a_store_drops_no_lock_of_this_process(tmp_path: Pat
         # The test of the test: the same process is let in once a descriptor has been closed.
         with closing(sqlite3.connect(path, isolation_level=None)) as mine:
             mine.execute("BEGIN IMMEDIATE")
-            Path(f"{path}-shm").read_bytes()
+            os.close(os.open(f"{path}-shm", os.O_RDONLY))
             with Process("try_to_write", path=str(path)) as process:
                 assert process.hear() == "let in"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -51,6 +51,7 @@ from tests.store.programs import (
     Struct,
     Thing,
     names,
+    unchecked,
 )
 
 Call = Callable[[EventStore], Awaitable[object]]
@@ -66,7 +67,7 @@ _numbers = count()
 
 
 @asynccontextmanager
-async def unchanged(url: str) -> AsyncIterator[EventStore]:
+async def unchanged(url: str) -> AsyncGenerator[EventStore]:
     """A new store with something in it, which must be the same afterwards, and go on."""
     url = url.replace("log.db", f"log-{next(_numbers)}.db")
     async with EventStore.open(url, events=EVENTS) as store:
@@ -145,7 +146,7 @@ WRONG_URLS: list[tuple[Any, str]] = [
     (None, "not NoneType"),
     (7, "not int"),
     (b"memory:", "not bytes"),
-    (Path("users.db"), "sqlite:///"),
+    (Path("no\udcffname.db"), "no UTF-8"),
 ]
 
 
@@ -276,14 +277,14 @@ def test_an_unregistered_event_is_refused(url: str, case: str) -> None:
 
 def _mutated() -> Model:
     model = Model(name="x", address=Address(city="y"))
-    model.name = 5  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    model.name = unchecked(5)
     return model
 
 
 def _deep() -> Model:
     model = Model(name="x", address=Address(city="y"))
     assert model.address is not None
-    model.address.zip = "no"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    model.address.zip = unchecked("no")
     return model
 
 
@@ -307,15 +308,15 @@ INVALID: dict[str, tuple[object, str]] = {
     "a constructed model with the wrong type": (Model.model_construct(name=5), "data.name"),
     "a constructed model with anything": (Model.model_construct(name=ANYTHING), "data"),
     "a constructed model with null": (Model.model_construct(name=None), "data.name"),
-    "a constructed bare value of the wrong type": (Bare.model_construct(5), "data"),  # type: ignore[arg-type]
-    "a constructed bare value of null": (Bare.model_construct(None), "data"),  # type: ignore[arg-type]
-    "a dataclass with the wrong type": (Data(name=5), "data.name"),  # type: ignore[arg-type]
-    "a dataclass with null": (Data(name=None), "data.name"),  # type: ignore[arg-type]
+    "a constructed bare value of the wrong type": (Bare.model_construct(unchecked(5)), "data"),
+    "a constructed bare value of null": (Bare.model_construct(unchecked(None)), "data"),
+    "a dataclass with the wrong type": (Data(name=unchecked(5)), "data.name"),
+    "a dataclass with null": (Data(name=unchecked(None)), "data.name"),
     "a dataclass with anything": (Data(name=ANYTHING), "data"),
-    "a dataclass with a wrong default": (Data("x", count="y"), "data.count"),  # type: ignore[arg-type]
+    "a dataclass with a wrong default": (Data("x", count=unchecked("y")), "data.count"),
     "a dataclass that lost a field": (_emptied(), "data"),
-    "a Struct with the wrong type": (Struct(name=5), "data.name"),  # type: ignore[arg-type]
-    "a Struct with null": (Struct(name=None), "data.name"),  # type: ignore[arg-type]
+    "a Struct with the wrong type": (Struct(name=unchecked(5)), "data.name"),
+    "a Struct with null": (Struct(name=unchecked(None)), "data.name"),
     "a Struct with anything": (Struct(name=ANYTHING), "data"),
     "a Struct that lost a field": (_struct_emptied(), "data"),
 }
@@ -345,9 +346,9 @@ def test_invalid_data_is_refused_naming_the_field(url: str, case: str) -> None:
 def test_an_unknown_field_is_refused_on_write_by_all_three_kinds() -> None:
     for cls in (Model, Data, Struct):
         with pytest.raises((TypeError, ValueError)):
-            cls(name="x", nickname="y")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+            unchecked(cls)(name="x", nickname="y")
     with pytest.raises(ValueError, match="nickname"):
-        Model(name="x").nickname = "y"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        unchecked(Model(name="x")).nickname = "y"
 
 
 WRONG_META: dict[str, tuple[object, object, str]] = {
@@ -543,11 +544,13 @@ WRONG_CALLS: dict[str, Call] = {
     "a text for ids": lambda store: store.append("thing-1", Data("x"), ids="a"),
     "one id twice": lambda store: store.append("thing-1", Data("x"), Data("y"), ids=["a", "a"]),
     "a text for relations": lambda store: store.append("thing-1", Data("x"), relations="other"),
-    "records that are none": lambda store: store.import_records([Data("x")]),  # type: ignore[list-item]
-    "items that are none": lambda store: store.append_many([Data("x")]),  # type: ignore[list-item]
-    "pairs that are none": lambda store: store.relations.add_many(["ab"]),  # type: ignore[list-item]
-    "a reducer that is none": lambda store: store.reduce(list, "thing-1"),  # type: ignore[arg-type]
-    "a stored reducer that is none": lambda store: store.snapshots.create(list, "thing-1"),  # type: ignore[type-var]
+    "records that are none": lambda store: store.import_records(unchecked([Data("x")])),
+    "items that are none": lambda store: store.append_many(unchecked([Data("x")])),
+    "pairs that are none": lambda store: store.relations.add_many(unchecked(["ab"])),
+    "a reducer that is none": lambda store: store.reduce(unchecked(list), "thing-1"),
+    "a stored reducer that is none": lambda store: store.snapshots.create(
+        unchecked(list), "thing-1"
+    ),
     "nothing to get": lambda store: store.get(Thing),
     "nothing to take a snapshot of": lambda store: store.snapshots.create(names),
 }
@@ -689,8 +692,9 @@ def test_a_store_refuses_everything_in_another_event_loop(url: str) -> None:
             await store.close()
 
         store = one.run(open_one())
-        for name, method in {**METHODS, "close": lambda store: store.close()}.items():
+        for name, method in METHODS.items():
             two.run(use(name, method))
+        two.run(use("close", EventStore.close))
         one.run(judge())
 
 
@@ -743,3 +747,13 @@ def test_another_loop_is_refused_also_while_the_store_is_writing(url: str) -> No
 
 async def _await(method: Call, store: EventStore) -> None:
     await method(store)
+
+
+def test_a_path_opens_the_sqlite_file_of_that_name_however_odd_it_is(tmp_path: Path) -> None:
+    async def main() -> None:
+        for name in ("plain.db", "a b%20#c?d.db", "größe.db"):
+            async with EventStore.open(tmp_path / name) as store:
+                assert (await store.info()).position == 0
+            assert (tmp_path / name).exists()
+
+    asyncio.run(main())

@@ -16,7 +16,7 @@ from everlog.core.sequencer import Append
 from everlog.errors import IdConflict, LedgerBusy, StorageFailed
 from everlog.ports.ledger import Request
 from everlog.store.committer import BATCH_EVENTS, Committer
-from tests.store.watched import KINDS, Gate, Noted, Notes, Watch, numbers, run, turns, watched
+from tests.store.watched import KINDS, Gate, Noted, Notes, Said, Watch, numbers, run, turns, watched
 
 Task = asyncio.Task[list[Record[Any]]]
 
@@ -95,6 +95,24 @@ def test_a_batch_holds_at_most_500_events_unless_one_request_has_more(
             await asyncio.gather(first, *tasks)
             assert watch.sizes == [1, BATCH_EVENTS, 10, 1, 1]
             assert await numbers(store, "a") == list(range(BATCH_EVENTS + 10))
+
+    run(main)
+
+
+def test_a_batch_holds_at_most_a_mebibyte_unless_one_request_has_more(
+    kind: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with watched(kind, tmp_path) as (store, watch):
+            long = "x" * 400_000
+            first, tasks = await queued_behind(
+                store, watch, [lambda: store.append("a", Said(long)) for _ in range(5)]
+            )
+            large = asyncio.create_task(store.append("b", *[Said(long)] * 4))
+            await turns()
+            watch.before.open()
+            await asyncio.gather(first, *tasks, large)
+            assert watch.sizes == [1, 2, 2, 1, 1]
 
     run(main)
 

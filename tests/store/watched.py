@@ -25,6 +25,12 @@ class Noted:
     number: int = 0
 
 
+@event("said")
+@dataclass
+class Said:
+    text: str = ""
+
+
 class Notes(AggregateRoot, name="notes"):
     total: int = 0
 
@@ -130,7 +136,7 @@ async def watched(kind: str, folder: Path) -> AsyncGenerator[tuple[EventStore, W
         assert isinstance(sqlite, WatchedSqlite)
         sqlite.watch = watch
         ledger = sqlite
-    async with EventStore(ledger, events=[Noted]) as store:
+    async with EventStore(ledger, events=[Noted, Said]) as store:
         try:
             yield store, watch
         finally:

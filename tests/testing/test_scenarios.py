@@ -122,6 +122,12 @@ def test_a_late_event_is_hydrated_and_outdated_unless_said_otherwise() -> None:
     assert flags == [(False, False), (True, True), (True, False), (False, False), (False, True)]
 
 
+def test_a_late_event_does_not_make_way_for_a_later_one_that_is_late_too() -> None:
+    told = scenario(fold).given(Reopened()).given(Closed(), created=PAST)
+    told.given(Closed(), created=PAST + timedelta(days=1))
+    assert [record.outdated for record in told.records] == [False, True, True]
+
+
 def test_versions_and_flags_are_those_that_a_store_gives(rng: random.Random) -> None:
     events = [Renamed("x"), Renamed("y"), Closed(), Reopened()]
 
@@ -304,9 +310,9 @@ def test_other_calls_than_expected_fail_and_are_shown() -> None:
     with pytest.raises(AssertionError) as caught:
         told.then_called(effects.once, effects.on, effects.all, effects.all)
     message = str(caught.value)
-    assert "- Effects.once: never called, expected called 1 time" in message
-    assert "+ Effects.on: called 2 times, expected called 1 time" in message
-    assert "  Effects.all: called 2 times" in message
+    assert "- Effects.once: 0 calls, expected 1" in message
+    assert "+ Effects.on: 2 calls, expected 1" in message
+    assert "  Effects.all: 2 calls, expected 2" in message
     with pytest.raises(AssertionError):
         told.then_called()
 

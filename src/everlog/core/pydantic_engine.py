@@ -100,28 +100,28 @@ def _to_python(serializer: SchemaSerializer, value: object) -> object:
         raise Misfit([("", str(error))]) from error
 
 
-def _has_null(tree: Any) -> bool:
+def _has_null(tree: object) -> bool:
     if isinstance(tree, dict):
-        return any(map(_has_null, cast("dict[str, Any]", tree).values()))
+        return any(map(_has_null, cast("dict[str, object]", tree).values()))
     if isinstance(tree, list):
-        return any(map(_has_null, cast("list[Any]", tree)))
+        return any(map(_has_null, cast("list[object]", tree)))
     return tree is None
 
 
-def _with_lost_numbers(tree: Any, plain: Any) -> Any:
+def _with_lost_numbers(tree: object, plain: object) -> object:
     """Returns the tree with NaN and infinities, which JSON mode makes null in untyped data."""
     if tree is None:
         return plain if isinstance(plain, float) and not isfinite(plain) else None
     if isinstance(tree, dict) and isinstance(plain, dict):
-        members, others = cast("dict[str, Any]", tree), cast("dict[Any, Any]", plain)
+        members, others = cast("dict[str, object]", tree), cast("dict[object, object]", plain)
         if len(members) == len(others):
             pairs = zip(members.items(), others.values(), strict=True)
             return {key: _with_lost_numbers(item, other) for (key, item), other in pairs}
     if isinstance(tree, list) and isinstance(plain, (list, tuple)):
-        items, values = cast("list[Any]", tree), cast("list[Any]", plain)
+        items, values = cast("list[object]", tree), cast("list[object]", plain)
         if len(items) == len(values):
             return list(map(_with_lost_numbers, items, values))
-    return cast("Any", tree)
+    return tree  # pyright: ignore[reportUnknownVariableType]
 
 
 def loads(validator: SchemaValidator, text: str | bytes, extra: Literal["allow", "ignore"]) -> Any:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from functools import lru_cache
+from collections import Counter, deque
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from everlog.core.aggregate import AggregateRoot, fields_of
@@ -126,10 +128,15 @@ class AggregateCodec:
 
     def decode(self, text: str) -> Any:
         """Returns the fields by name."""
-        fields: dict[str, Any] = json.loads(text)
+        try:
+            fields = [
+                (self._adapters[name], name, value) for name, value in json.loads(text).items()
+            ]
+        except (ValueError, AttributeError, KeyError) as error:
+            raise SnapshotError(f"a stored {self._name} does not fit today's: {error!r}") from error
         return {
-            name: _load(self._adapters[name], json.dumps(value), f"{self._name}.{name}")
-            for name, value in fields.items()
+            name: _load(adapter, json.dumps(value), f"{self._name}.{name}")
+            for adapter, name, value in fields
         }
 
 
@@ -164,11 +171,62 @@ def _load(adapter: TypeAdapter[Any], text: str, what: str) -> Any:
 
 
 def _require_same(decoded: object, state: object, what: str) -> None:
-    if type(decoded) is not type(state) or decoded != state:
+    if not _same(decoded, state):
         raise SnapshotError(
             f"{what} would not read back from a snapshot as it is; give its fields exact types "
             "(list[int] and not list, str keys in dicts) and it an __eq__, as dataclasses have"
         )
+
+
+def _same(decoded: Any, state: Any) -> bool:
+    """Whether two values are equal down to the types of what they hold.
+
+    `==` is not enough: a Counter equals a dict, an enum of strings its string, a named tuple a
+    tuple, and a fold that goes on from the other of the two fails or ends elsewhere. A whole number
+    in a field of floats is the one that passes: it counts on alike.
+    """
+    kind: type[Any] = type(decoded)  # pyright: ignore[reportUnknownVariableType]
+    if kind is not type(state):
+        return {kind, type(state)} == {int, float} and bool(decoded == state)
+    if issubclass(kind, dict):
+        factory = getattr(decoded, "default_factory", None)
+        return (
+            factory == getattr(state, "default_factory", None)
+            and len(decoded) == len(state)
+            and all(map(_same, decoded.items(), state.items()))
+        )
+    if issubclass(kind, (list, tuple, deque)):
+        return len(decoded) == len(state) and all(map(_same, decoded, state))
+    if issubclass(kind, (set, frozenset)):
+        types = Counter[Any](map(type, decoded)), Counter[Any](map(type, state))
+        return bool(decoded == state) and types[0] == types[1]
+    names = _names_in(state)
+    if names is None:
+        return bool(decoded == state)
+    return all(_same(getattr(decoded, n, _ABSENT), getattr(state, n, _ABSENT)) for n in names)
+
+
+_ABSENT = object()
+
+
+def _names_in(state: Any) -> Iterable[str] | None:
+    """Returns the names of all that a dataclass, model or Struct holds; None for other values."""
+    cls: type[Any] = type(state)  # pyright: ignore[reportUnknownVariableType]
+    fields = getattr(cls, "__struct_fields__", None) or getattr(cls, "__dataclass_fields__", None)
+    if fields is None:
+        fields = getattr(cls, "__pydantic_fields__", None)
+    if fields is None:
+        return None
+    # What was set without being declared would be lost, except what is computed anew when asked.
+    others = (name for name in getattr(state, "__dict__", ()) if name not in fields)
+    extra = getattr(state, "__pydantic_extra__", None) or ()
+    private = getattr(state, "__pydantic_private__", None) or ()
+    return [
+        *fields,
+        *extra,
+        *private,
+        *(name for name in others if not isinstance(getattr(cls, name, None), cached_property)),
+    ]
 
 
 def _digest(schema: object) -> str:

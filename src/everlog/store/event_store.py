@@ -3,54 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import (
-    AsyncIterable,
-    Awaitable,
-    Callable,
-    Generator,
-    Iterable,
-    Sequence,
-)
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
+from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from everlog.connect import connect
 from everlog.core.aggregate import AggregateRoot, start
 from everlog.core.event import Registry
-from everlog.core.record import Record, StoredRecord
+from everlog.core.record import Record
 from everlog.core.reducer import Reducer
 from everlog.core.selection import Selection
-from everlog.core.sequencer import Append, Head, Identity, Import, Placed, check_import
-from everlog.core.stamp import Clock, parse_stamp, receive, tick
+from everlog.core.sequencer import Head, Identity
+from everlog.core.stamp import Clock, parse_stamp, receive
 from everlog.core.stream import ANY, Expectation, check_name
-from everlog.errors import (
-    InvalidInput,
-    MisusedStore,
-    NotFound,
-    OutcomeUnknown,
-    PartialRetry,
-    UnsavedEvents,
-    WrongVersion,
-)
+from everlog.errors import InvalidInput, MisusedStore, UnsavedEvents
 from everlog.ports.ledger import Capabilities, Ledger
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams, wall_clock_ms
 from everlog.store.committer import Committer
-from everlog.store.folding import Fold, Folder, every, fold_of_aggregate, fold_of_reducer
+from everlog.store.folding import Fold, Folder, fold_of_aggregate, fold_of_reducer
 from everlog.store.hooks import ErrorHook, Hook, Hooks
 from everlog.store.ids import IdSource
-from everlog.store.preparing import Preparer, To, items_of, of_pending
+from everlog.store.observing import Observed
+from everlog.store.opening import Opening, SnapshotPolicy, check_offset, check_policy
+from everlog.store.preparing import Preparer, To, items_of
 from everlog.store.reading import Reading, select
 from everlog.store.relations import Relations
+from everlog.store.saving import Saving
 from everlog.store.snapshots import Snapshots
 from everlog.store.verifying import Verification, verify
+from everlog.store.writing import Importable, Imported, Writing, run_out
 from everlog.subscriptions.causation import inside_handler
-from everlog.subscriptions.projector import Appended
 
 if TYPE_CHECKING:
     import typing_extensions
@@ -63,14 +50,6 @@ else:
 S = TypeVar("S")
 A = TypeVar("A", bound=AggregateRoot)
 
-SnapshotPolicy = Literal["manual", "auto"] | every
-
-AUTO = every(100)
-"""What `snapshots="auto"` means."""
-
-IMPORT_CHUNK = 500
-"""Records of a streamed import that are taken in together."""
-
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -80,16 +59,6 @@ class Status:
     """A record with its id is stored here."""
     outdated: bool
     """A newer record of its register stands in its stream here, now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What became of an import."""
-
-    stored: int
-    """Records that are new here."""
-    known: int
-    """Records that were here already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +115,12 @@ class EventStore:
         self._preparer = Preparer(
             self._registry, IdSource(seams.now_ms, seams.random_bytes), seams.random_bytes
         )
-        self._max_offset_ms = _milliseconds(max_offset_s)
-        self._observed = ""
+        self._max_offset_ms = check_offset(max_offset_s)
+        self._observed = Observed()
+        self._writing = Writing(self._registry, self._committer, self._hooks, self._observed)
+        self._saving = Saving(ledger, self._writing, self._preparer, self._observed, seams)
         self._folder = Folder(
-            ledger, self._registry, self._committer, _policy(snapshots), self._observe
+            ledger, self._registry, self._committer, check_policy(snapshots), self._observed.take
         )
         self.relations = Relations(ledger, self._committer)
         self.snapshots = Snapshots(
@@ -158,18 +129,18 @@ class EventStore:
 
     @staticmethod
     def open(
-        url: str,
+        url: str | PathLike[str],
         *,
         events: Iterable[type[Any]] = (),
         snapshots: SnapshotPolicy = "manual",
         max_offset_s: float = 60.0,
         clock: Callable[[], int] = wall_clock_ms,
         **options: Any,
-    ) -> Opening:
+    ) -> Opening[EventStore]:
         """Opens the store that a URL names: `async with EventStore.open(...) as store:`.
 
-        - `url`: `memory:`, `sqlite:///relative.db` or `sqlite:////absolute/path.db`; what is not
-          there is created
+        - `url`: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute/path.db`, or a `Path`,
+          which is that of a SQLite file; what is not there is created
         - `events`: the classes that may be written, and into which records are decoded
         - `snapshots`: `"manual"`; `"auto"`, which is `every(100)`; or `every(n)`
         - `max_offset_s`: how far ahead of the wall clock an imported record may be stamped, in
@@ -186,7 +157,27 @@ class EventStore:
         """
         if isinstance(events, type):
             raise InvalidInput(f"events= is a list of classes; write events=[{events.__name__}]")
-        return Opening(url, list(events), snapshots, max_offset_s, Seams(now_ms=clock), options)
+        classes, seams = list(events), Seams(now_ms=clock)
+
+        async def open() -> EventStore:
+            # Before the ledger is touched: a wrong class must not leave a new file behind.
+            Registry(classes)
+            check_policy(snapshots)
+            check_offset(max_offset_s)
+            ledger = await connect(url, seams=seams, options=options)
+            try:
+                return EventStore(
+                    ledger,
+                    events=classes,
+                    snapshots=snapshots,
+                    max_offset_s=max_offset_s,
+                    seams=seams,
+                )
+            except BaseException:
+                await ledger.close()
+                raise
+
+        return Opening(open)
 
     # --- writing ---
 
@@ -235,7 +226,7 @@ class EventStore:
 
     async def import_records(
         self,
-        records: Iterable[Record[Any] | StoredRecord] | AsyncIterable[Record[Any] | StoredRecord],
+        records: Iterable[Importable] | AsyncIterable[Importable],
         *,
         emit: bool = True,
         batch: str | None = None,
@@ -256,29 +247,14 @@ class EventStore:
         ahead of the wall clock, `TooLarge` for a list of over 10,000 records or 16 MiB.
         """
         self._owner.check()
-        offset = self._max_offset_ms if max_offset_s is None else _milliseconds(max_offset_s)
-        stored = known = 0
-
-        async def take(chunk: list[StoredRecord]) -> None:
-            nonlocal stored, known
-            placed = await self._import(chunk, offset, emit=emit, batch=batch)
-            stored += len(placed.new)
-            known += len(placed.records) - len(placed.new)
-
-        if isinstance(records, (list, tuple)):
-            rows = [_row_of(record) for record in records]
-            if rows:
-                await take(rows)
-            return Imported(stored, known)
-        chunk: list[StoredRecord] = []
-        async for record in _each(records):
-            chunk.append(_row_of(record))
-            if len(chunk) == IMPORT_CHUNK:
-                await take(chunk)
-                chunk = []
-        if chunk:
-            await take(chunk)
-        return Imported(stored, known)
+        return await self._writing.take_in(
+            records,
+            max_offset_ms=self._max_offset_ms
+            if max_offset_s is None
+            else check_offset(max_offset_s),
+            emit=emit,
+            batch=batch,
+        )
 
     def past(
         self,
@@ -375,7 +351,7 @@ class EventStore:
             limit=limit,
             backwards=backwards,
         )
-        return Reading(self._ledger, self._registry, selection, self._observe)
+        return Reading(self._ledger, self._registry, selection, self._observed.take)
 
     async def status(self, record: Record[Any]) -> Status:
         """Returns whether a record, from here or elsewhere, exists and is outdated here."""
@@ -475,31 +451,7 @@ class EventStore:
         cancellation that leaves the outcome open, saving again stores each event once.
         """
         self._owner.check()
-        while True:
-            dirty = [aggregate for aggregate in dict.fromkeys(aggregates) if aggregate.log.is_dirty]
-            if not dirty:
-                return
-            streams = [aggregate.log.stream for aggregate in dirty]
-            if len(set(streams)) < len(streams):
-                raise InvalidInput(
-                    "two of these aggregates are of the same stream; save one at a time"
-                )
-            request = of_pending(dirty, observed=self._observed)
-            try:
-                records, hooks = await self._commit(request, emit=emit, batch=batch)
-            except PartialRetry:
-                # An earlier save of some of these was interrupted, or still under way when this one
-                # began, and has taken effect. What it stored is not pending any more.
-                await self._settle(dirty)
-                pending = {record.id for each in dirty for record in each.log.pending}
-                if pending.issuperset(event.id for event in request.events):
-                    raise
-                continue
-            versions = {record.id: record.version for record in records}
-            for aggregate in dirty:
-                aggregate.log.saved(versions)
-            await _run_out(hooks)
-            return
+        await self._saving.save(aggregates, emit=emit, batch=batch)
 
     async def retrying(
         self,
@@ -515,26 +467,9 @@ class EventStore:
         attempt, so it must not do anything else that counts. Raises `NotFound` if the stream has no
         events, and `WrongVersion` if the last attempt lost too.
         """
-        for attempt in range(1, attempts + 1):
-            aggregate = await self.get(cls, stream)
-            if aggregate is None:
-                raise NotFound(
-                    f"stream {stream!r} has no events; begin with store.new({cls.__name__})"
-                )
-            decided = decide(aggregate)
-            if isinstance(decided, Awaitable):
-                await decided
-            try:
-                await self._save_settling(aggregate)
-            except WrongVersion:
-                if attempt == attempts:
-                    raise
-                # Full jitter, so that writers who met once do not meet again.
-                pause_s = random.uniform(0, min(0.5, 0.002 * 2**attempt))  # noqa: S311
-                await asyncio.sleep(pause_s)
-            else:
-                return aggregate
-        raise InvalidInput(f"attempts={attempts} must be 1 or more")
+        return await self._saving.retrying(
+            lambda: self.get(cls, stream), decide, attempts=attempts, what=f"stream {stream!r}"
+        )
 
     # --- hooks ---
 
@@ -601,7 +536,7 @@ class EventStore:
         stamp = record.created if isinstance(record, Record) else record
         clock = Clock(ms=0, counter=0, node=self._ledger.identity.node)
         receive(clock, stamp, now_ms=self._seams.now_ms(), max_offset_ms=self._max_offset_ms)
-        self._observe(stamp)
+        self._observed.take(stamp)
 
     async def verify(self, *, progress: Callable[[int, int], None] | None = None) -> Verification:
         """Computes every hash and the chain again, and checks the storage itself.
@@ -660,17 +595,7 @@ class EventStore:
     def pend(self, aggregate: AggregateRoot, event: object, meta: object) -> Record[Any]:
         """Returns an event as a pending record; called by `AggregateRoot.push`."""
         self._owner.check()
-        identity = self._ledger.identity
-        seen = max(self._observed, *(record.created for record in aggregate.log.pending), "0" * 32)
-        # Provisional: the committer gives the final one. Later than all that was read.
-        clock = Clock(ms=int(seen[:12], 16), counter=int(seen[12:16], 16), node=identity.node)
-        return self._preparer.pending(
-            aggregate,
-            event,
-            meta,
-            created=tick(clock, now_ms=self._seams.now_ms()).stamp,
-            origin=identity.ledger,
-        )
+        return self._saving.pend(aggregate, event, meta)
 
     async def snapshot_aggregate(self, aggregate: AggregateRoot) -> None:
         """Stores a snapshot of an aggregate; called by `AggregateRoot.snapshot`."""
@@ -688,75 +613,16 @@ class EventStore:
     async def _append(
         self, items: Sequence[To], *, emit: bool, batch: str | None
     ) -> list[Record[Any]]:
-        request = self._preparer.append(items, observed=self._observed)
-        records, hooks = await self._commit(request, emit=emit, batch=batch)
-        await _run_out(hooks)
+        request = self._preparer.append(items, observed=self._observed.stamp)
+        records, hooks = await self._writing.append(request, emit=emit, batch=batch)
+        await run_out(hooks)
         return records
-
-    async def _import(
-        self, rows: list[StoredRecord], offset_ms: int, *, emit: bool, batch: str | None
-    ) -> Placed:
-        request = Import(tuple(rows), offset_ms)
-        if len(rows) > 20:  # hashing many is work for a thread
-            await asyncio.to_thread(check_import, request)
-        else:
-            check_import(request)
-        placed, _, hooks = await self._place(request, emit=emit, batch=batch)
-        await _run_out(hooks)
-        return placed
-
-    async def _commit(
-        self, request: Append, *, emit: bool, batch: str | None
-    ) -> tuple[list[Record[Any]], list[asyncio.Task[None]]]:
-        placed, records, hooks = await self._place(request, emit=emit, batch=batch)
-        if not placed.new:
-            records = [Record(row, self._registry) for row in placed.records]
-        return list(records), hooks
-
-    async def _place(
-        self, request: Append | Import, *, emit: bool, batch: str | None
-    ) -> tuple[Placed, Sequence[Record[Any]], list[asyncio.Task[None]]]:
-        if batch is not None:
-            check_name("batch key", batch)
-        context = copy_context()
-        records: list[Record[Any]] = []
-        hooks: list[asyncio.Task[None]] = []
-
-        def then(outcome: object) -> None:
-            assert isinstance(outcome, Placed)
-            records.extend(Record(row, self._registry) for row in outcome.new)
-            if records:
-                self._observe(records[-1].recorded)
-                if emit:
-                    hooks.extend(self._hooks.start(Appended(tuple(records), batch), context))
-
-        placed = await self._committer.commit(request, then)
-        assert isinstance(placed, Placed)
-        return placed, records, [] if inside_handler() else hooks
-
-    async def _save_settling(self, aggregate: AggregateRoot) -> None:
-        try:
-            await self.save(aggregate)
-        except OutcomeUnknown:
-            await self.save(aggregate)  # the same ids: it is found out, not stored twice
-
-    async def _settle(self, aggregates: Sequence[AggregateRoot]) -> None:
-        """Finds out what earlier saves have stored: it is not pending any more."""
-        ids = [record.id for aggregate in aggregates for record in aggregate.log.pending]
-        found = await self._ledger.find(ids)
-        versions = {record.id: record.version for record in found if record is not None}
-        for aggregate in aggregates:
-            aggregate.log.saved(versions)
 
     async def _idle(self) -> None:
         """Returns when nothing is being written and no hook runs."""
         while not (self._hooks.idle and self._committer.idle):
             await self._committer.drained()
             await self._hooks.ended()
-
-    def _observe(self, stamp: str) -> None:
-        if stamp > self._observed:
-            self._observed = stamp
 
     def _fold_of(self, target: Any, selection: Selection, *, read_only: bool = False) -> Fold[Any]:
         if isinstance(target, Reducer):
@@ -766,105 +632,3 @@ class EventStore:
             frozen = read_only or selection.relation is not None
             return fold_of_aggregate(target, lambda: start(target, stream, self, read_only=frozen))
         raise InvalidInput(f"{target!r} is neither a reducer nor an aggregate class")
-
-
-class Opening:
-    """A store about to be opened: `async with` it, or `await` it and close the store yourself."""
-
-    def __init__(
-        self,
-        url: str,
-        events: list[type[Any]],
-        snapshots: SnapshotPolicy,
-        max_offset_s: float,
-        seams: Seams,
-        options: dict[str, Any],
-    ) -> None:
-        self._url = url
-        self._events = events
-        self._snapshots: SnapshotPolicy = snapshots
-        self._max_offset_s = max_offset_s
-        self._seams = seams
-        self._options = options
-        self._store: EventStore | None = None
-
-    def __await__(self) -> Generator[Any, None, EventStore]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> EventStore:
-        self._store = await self._open()
-        return self._store
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._store is not None
-        await self._store.close()
-
-    async def _open(self) -> EventStore:
-        # Before the ledger is touched: a wrong class must not leave a new file behind.
-        Registry(self._events)
-        _policy(self._snapshots)
-        _milliseconds(self._max_offset_s)
-        ledger = await connect(self._url, seams=self._seams, options=self._options)
-        try:
-            return EventStore(
-                ledger,
-                events=self._events,
-                snapshots=self._snapshots,
-                max_offset_s=self._max_offset_s,
-                seams=self._seams,
-            )
-        except BaseException:
-            await ledger.close()
-            raise
-
-
-async def _run_out(hooks: Sequence[asyncio.Task[None]]) -> None:
-    """Waits for hooks. They are tasks of their own: a cancelled caller does not end them."""
-    if hooks:
-        await asyncio.wait(hooks)
-
-
-async def _each(
-    records: Iterable[Record[Any] | StoredRecord] | AsyncIterable[Record[Any] | StoredRecord],
-) -> AsyncIterable[Record[Any] | StoredRecord]:
-    if isinstance(records, AsyncIterable):
-        async for record in records:
-            yield record
-    else:
-        for record in records:
-            yield record
-
-
-def _row_of(record: object) -> StoredRecord:
-    if isinstance(record, Record):
-        return record.stored
-    if isinstance(record, StoredRecord):
-        return record
-    raise InvalidInput(
-        f"import_records takes records, as store.read and store.past give them, not {record!r:.60}"
-    )
-
-
-def _policy(snapshots: object) -> every | None:
-    if snapshots == "manual":
-        return None
-    if snapshots == "auto":
-        return AUTO
-    if isinstance(snapshots, every):
-        return snapshots
-    raise InvalidInput(f"snapshots={snapshots!r} is none; use 'manual', 'auto' or every(100)")
-
-
-def _milliseconds(seconds: object) -> int:
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, (int, float))
-        or not 0 <= seconds < 1e11
-    ):
-        raise InvalidInput(f"max_offset_s={seconds!r} must be a number of seconds from 0")
-    return int(seconds * 1000)

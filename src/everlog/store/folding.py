@@ -112,7 +112,8 @@ def key_of(fold: Fold[Any], selection: Selection) -> SnapshotKey | None:
     Raises `SnapshotError` for a state that has no codec.
     """
     scope = scope_of(selection)
-    if scope is None or selection.after:
+    # No types at all selects nothing, and would be written like a filter of none.
+    if scope is None or selection.after or selection.types == ():
         return None
     return SnapshotKey(
         scope=scope,

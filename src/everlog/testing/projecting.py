@@ -109,9 +109,7 @@ class ProjectorScenario:
             for handler in dict.fromkeys([*handlers, *actual]):
                 wanted, got = expected[handler], actual[handler]
                 mark = " " if wanted == got else "-" if wanted > got else "+"
-                lines.append(
-                    f"  {mark} {name_of(handler)}: {_times(got)}, expected {_times(wanted)}"
-                )
+                lines.append(f"  {mark} {name_of(handler)}: {_calls(got)}, expected {wanted}")
             raise AssertionError("the projector called other handlers:\n" + "\n".join(lines))
         return self
 
@@ -146,8 +144,8 @@ class ProjectorScenario:
             raise self._error
 
 
-def _times(count: int) -> str:
-    return "never called" if count == 0 else f"called {count} time{'s' if count > 1 else ''}"
+def _calls(count: int) -> str:
+    return f"{count} call{'' if count == 1 else 's'}"
 
 
 def _all_in(error: BaseException) -> Sequence[BaseException]:

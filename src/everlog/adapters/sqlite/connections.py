@@ -130,19 +130,20 @@ def _create_file(path: str) -> None:
 def _refuse_foreign(path: str) -> None:
     """Raises `ForeignFile` or `NewerFormat` before anything could touch the file."""
     # An ordinary connection would move what a crash left in the WAL into the file when it closes.
-    # This one takes no locks and sees no WAL; and SQLite closes it without dropping locks of others.
+    # This one takes no lock and sees no WAL, and SQLite closes it without dropping others' locks.
     if os.path.getsize(path) == 1:  # which SQLite takes for empty
         raise ForeignFile(f"{path} is not a database; it was not touched: choose another path")
     wal = path + "-wal"
     has_wal = os.path.exists(wal) and os.path.getsize(wal) > 0  # asked first: it comes last
     uri = "file:" + quote(path) + "?mode=ro&immutable=1"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
     try:
-        ours = _is_ours(connection, path)
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        try:
+            ours = _is_ours(connection, path)
+        finally:
+            connection.close()
     except sqlite3.Error:
         return  # half written by another process, or damaged: the ordinary connection can tell
-    finally:
-        connection.close()
     if not ours and has_wal:  # a ledger is set up before it turns to WAL
         raise ForeignFile(
             f"{path} is a database of another program; it was not touched: choose another path"

@@ -303,7 +303,7 @@ class Committing(Contract):
             {"shape": "t"},
             {"filter": "t"},
         ):
-            other = replace(KEY, **changes)  # pyright: ignore[reportArgumentType]
+            other = replace(KEY, **changes)
             assert await scene.ledger.find_snapshot(other) is None
 
     @contract_test

@@ -19,7 +19,7 @@ from everlog.errors import (
     TooLarge,
     UnknownEvent,
 )
-from everlog.store.event_store import Imported
+from everlog.store.writing import Imported
 from everlog.subscriptions.causation import caused_by
 from everlog.subscriptions.projector import Appended
 from everlog.testing.clock import FakeClock

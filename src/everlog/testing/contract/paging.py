@@ -176,10 +176,10 @@ class Paging(Contract):
         await scene.ledger.commit([PutSnapshot(kept)])
         selection = Selection(streams=("a",), order=Order.CREATED)
         for bounds in ({"until": 3}, {"as_of": placed.records[2].created}):
-            start = await scene.ledger.fold_from(replace(selection, **bounds), KEY)  # pyright: ignore[reportArgumentType]
+            start = await scene.ledger.fold_from(replace(selection, **bounds), KEY)
             assert (start.snapshot, ids_of(start.page.records)) == (None, ["0", "1", "2"])
         for bounds in ({"until": 4}, {"as_of": placed.records[3].created}):
-            start = await scene.ledger.fold_from(replace(selection, **bounds), KEY)  # pyright: ignore[reportArgumentType]
+            start = await scene.ledger.fold_from(replace(selection, **bounds), KEY)
             assert (start.snapshot, ids_of(start.page.records)) == (kept, [])
         elsewhere = scene.store.past("b", Noted("late"), created=at(-1)).stored
         await place(scene.ledger, Import((elsewhere,)))

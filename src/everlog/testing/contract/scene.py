@@ -13,7 +13,8 @@ from everlog.core.record import Record, StoredRecord
 from everlog.core.selection import Order, Selection
 from everlog.ports.ledger import Capabilities, Ledger, Outcome, Request
 from everlog.ports.seams import Seams
-from everlog.store.event_store import EventStore, SnapshotPolicy
+from everlog.store.event_store import EventStore
+from everlog.store.opening import SnapshotPolicy
 from everlog.testing.clock import FakeClock
 from everlog.testing.contract.events import EVENTS
 

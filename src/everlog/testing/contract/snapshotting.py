@@ -243,7 +243,8 @@ class Snapshotting(Contract):
         [third] = await scene.store.append("a", Noted(3), ids=["z"])
         await scene.store.append("a", Noted(4))
         trace.taken()
-        for bound in ({"until": 3}, {"as_of": third.created}):
+        bounds: list[dict[str, Any]] = [{"until": 3}, {"as_of": third.created}]
+        for bound in bounds:
             folded = await scene.store.reduce(trace.reducer, "a", **bound)
             assert (folded, trace.taken()) == (Trace([*"xyz"]), 1)
 
@@ -340,3 +341,12 @@ class Snapshotting(Contract):
             assert (folded, trace.taken()) == (Trace(ids_of(records)), 0)
         else:
             assert folded is None
+
+    @contract_test
+    async def test_a_fold_of_no_types_is_not_served_by_a_snapshot_of_all(
+        self, scene: Scene
+    ) -> None:
+        trace = Counting()
+        await scene.store.append("a", Noted(1))
+        await scene.store.snapshots.create(trace.reducer, "a")
+        assert await scene.store.reduce(trace.reducer, "a", types=[]) is None

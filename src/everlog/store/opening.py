@@ -1,0 +1,70 @@
+"""Opening: the options of a store, checked before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from everlog.errors import InvalidInput
+from everlog.store.folding import every
+
+SnapshotPolicy = Literal["manual", "auto"] | every
+
+AUTO = every(100)
+"""What `snapshots="auto"` means."""
+
+
+class Closable(Protocol):
+    """Something that is closed in the end."""
+
+    async def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=Closable)
+
+
+class Opening(Generic[T]):
+    """A store about to be opened: `async with` it, or `await` it and close the store yourself."""
+
+    def __init__(self, open: Callable[[], Awaitable[T]]) -> None:
+        self._open = open
+        self._opened: T | None = None
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> T:
+        self._opened = await self._open()
+        return self._opened
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._opened is not None
+        await self._opened.close()
+
+
+def check_policy(snapshots: object) -> every | None:
+    """Returns when automatic snapshots are taken, None for never; raises `InvalidInput`."""
+    if snapshots == "manual":
+        return None
+    if snapshots == "auto":
+        return AUTO
+    if isinstance(snapshots, every):
+        return snapshots
+    raise InvalidInput(f"snapshots={snapshots!r} is none; use 'manual', 'auto' or every(100)")
+
+
+def check_offset(seconds: object) -> int:
+    """Returns `max_offset_s` in milliseconds; raises `InvalidInput`."""
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not 0 <= seconds < 1e11
+    ):
+        raise InvalidInput(f"max_offset_s={seconds!r} must be a number of seconds from 0")
+    return int(seconds * 1000)

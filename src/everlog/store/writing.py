@@ -1,0 +1,153 @@
+"""Writing: from a request to its answer, with the hooks that it starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from contextlib import aclosing
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from everlog.core.event import Registry
+from everlog.core.record import Record, StoredRecord
+from everlog.core.sequencer import Append, Import, Placed, check_import
+from everlog.core.stream import check_name
+from everlog.errors import InvalidInput
+from everlog.store.committer import Committer
+from everlog.store.hooks import Hooks
+from everlog.store.observing import Observed
+from everlog.subscriptions.causation import inside_handler
+from everlog.subscriptions.projector import Appended
+
+Importable: TypeAlias = Record[Any] | StoredRecord
+
+IMPORT_CHUNK = 500
+"""Records of a streamed import that are taken in together."""
+
+CHECK_IN_THREAD = 20
+"""From so many records on, hashing them is work for a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of an import."""
+
+    stored: int
+    """Records that are new here."""
+    known: int
+    """Records that were here already."""
+
+
+class Writing:
+    """Hands requests to the committer, and starts the hooks of what is new."""
+
+    def __init__(
+        self, registry: Registry, committer: Committer, hooks: Hooks, observed: Observed
+    ) -> None:
+        self._registry = registry
+        self._committer = committer
+        self._hooks = hooks
+        self._observed = observed
+
+    async def append(
+        self, request: Append, *, emit: bool, batch: str | None
+    ) -> tuple[list[Record[Any]], list[asyncio.Task[None]]]:
+        """Returns the records of all events of the request, and the hooks to wait for."""
+        placed, records, hooks = await self._place(request, emit=emit, batch=batch)
+        if not placed.new:  # a retry
+            records = [Record(row, self._registry) for row in placed.records]
+        return records, hooks
+
+    async def take_in(
+        self,
+        records: Iterable[Importable] | AsyncIterable[Importable],
+        *,
+        max_offset_ms: int,
+        emit: bool,
+        batch: str | None,
+    ) -> Imported:
+        """Imports a list all or nothing, anything else that can be iterated by chunks."""
+        stored = known = 0
+        async with aclosing(_chunks(records)) as chunks:
+            async for chunk in chunks:
+                request = Import(tuple(chunk), max_offset_ms)
+                if len(chunk) > CHECK_IN_THREAD:
+                    await asyncio.to_thread(check_import, request)
+                else:
+                    check_import(request)
+                placed, _, hooks = await self._place(request, emit=emit, batch=batch)
+                await run_out(hooks)
+                stored += len(placed.new)
+                known += len(placed.records) - len(placed.new)
+        return Imported(stored, known)
+
+    async def _place(
+        self, request: Append | Import, *, emit: bool, batch: str | None
+    ) -> tuple[Placed, list[Record[Any]], list[asyncio.Task[None]]]:
+        """Returns what became of the request, the records that are new, and the hooks to wait for.
+
+        Inside a hook or handler there are none to wait for: it would wait for itself.
+        """
+        if batch is not None:
+            check_name("batch key", batch)
+        context = copy_context()
+        records: list[Record[Any]] = []
+        hooks: list[asyncio.Task[None]] = []
+
+        def then(outcome: object) -> None:
+            assert isinstance(outcome, Placed)
+            records.extend(Record(row, self._registry) for row in outcome.new)
+            if records:
+                self._observed.take(records[-1].recorded)
+                if emit:
+                    hooks.extend(self._hooks.start(Appended(tuple(records), batch), context))
+
+        placed = await self._committer.commit(request, then)
+        assert isinstance(placed, Placed)
+        return placed, records, [] if inside_handler() else hooks
+
+
+async def run_out(hooks: Sequence[asyncio.Task[None]]) -> None:
+    """Waits for hooks. They are tasks of their own: a cancelled caller does not end them."""
+    if hooks:
+        await asyncio.wait(hooks)
+
+
+async def _chunks(
+    records: Iterable[Importable] | AsyncIterable[Importable],
+) -> AsyncGenerator[list[StoredRecord], None]:
+    if isinstance(records, (list, tuple)):
+        if records:
+            yield [_row_of(record) for record in records]
+        return
+    chunk: list[StoredRecord] = []
+    async with aclosing(_each(records)) as each:
+        async for record in each:
+            chunk.append(_row_of(record))
+            if len(chunk) == IMPORT_CHUNK:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
+
+
+async def _each(
+    records: Iterable[Importable] | AsyncIterable[Importable],
+) -> AsyncGenerator[Importable, None]:
+    if isinstance(records, AsyncIterable):
+        async for record in records:
+            yield record
+    else:
+        for record in records:
+            yield record
+
+
+def _row_of(record: object) -> StoredRecord:
+    if isinstance(record, Record):
+        return record.stored
+    if isinstance(record, StoredRecord):
+        return record
+    raise InvalidInput(
+        f"import_records takes records, as store.read and store.past give them, not {record!r:.60}"
+    )

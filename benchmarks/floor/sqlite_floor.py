@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -79,9 +80,9 @@ class SqliteFloor:
     async def _drain(self) -> None:
         while self._queue:
             batch, self._queue = self._queue, []
-            waiting = batch
-            positions = await self._in_thread(lambda b=batch: self._append([e[:2] for e in b]))
-            for (_, _, future), position in zip(waiting, positions, strict=True):
+            appends = [(stream, events) for stream, events, _ in batch]
+            positions = await self._in_thread(partial(self._append, appends))
+            for (_, _, future), position in zip(batch, positions, strict=True):
                 future.set_result(position)
             await asyncio.sleep(0)
         self._draining = False

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from everlog import EventStore, OutcomeUnknown, Record, StoreClosed, WrongVersion, to
-from everlog.core.sequencer import Append
-from everlog.errors import IdConflict, LedgerBusy, StorageFailed
+from everlog.core.sequencer import Append, NewEvent
+from everlog.errors import IdConflict, LedgerBusy, PartialRetry, StorageFailed
 from everlog.ports.ledger import Request
 from everlog.store.committer import BATCH_EVENTS, Committer
+from everlog.store.saving import Saving
 from tests.store.watched import KINDS, Gate, Noted, Notes, Said, Watch, numbers, run, turns, watched
 
 Task = asyncio.Task[list[Record[Any]]]
@@ -439,8 +440,6 @@ def test_what_was_queued_when_the_loop_ends_is_told_that_its_outcome_is_unknown(
             assert committer.idle
 
     def request(id: str) -> Append:
-        from everlog.core.sequencer import NewEvent
-
         new = NewEvent(id, "a", "noted", 1, "noted", '{"number":1}', "null", id, None, bytes(32))
         return Append((new,))
 
@@ -510,14 +509,12 @@ def test_a_save_repeated_after_an_interruption_stores_each_event_once(
 def test_without_settling_an_interrupted_save_is_seen_to_be_stuck(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nothing_found(self: EventStore, aggregates: object) -> None:
+    async def nothing_found(self: Saving, aggregates: object) -> None:
         return
 
-    monkeypatch.setattr(EventStore, "_settle", nothing_found)
+    monkeypatch.setattr(Saving, "_settle", nothing_found)
 
     async def main() -> None:
-        from everlog.errors import PartialRetry
-
         async with watched(kind, tmp_path) as (store, watch):
             with pytest.raises(PartialRetry):
                 await saved_after(store, watch, landed=True, by="cancellation", more=True)

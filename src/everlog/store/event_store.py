@@ -559,8 +559,8 @@ class EventStore:
         """Waits for what is being written, and for hooks so long; then lets go of all.
 
         The store stays open while it waits, so that handlers can append, and the handlers of what
-        they append, too. Hooks that still run after `timeout_s` are cancelled. May be called again.
-        `async with` calls it.
+        they append, too. Hooks that still run after `timeout_s` are cancelled. Inside a hook or
+        handler it does not wait for hooks. May be called again. `async with` calls it.
         """
         if self._owner.closed or self._owner.forked:
             self._owner.closed = True
@@ -574,7 +574,8 @@ class EventStore:
                         await self._idle()
             self._owner.closed = True
             await self._committer.drained()
-            await self._hooks.stop(max(0.0, deadline - asyncio.get_running_loop().time()))
+            if not inside_handler():
+                await self._hooks.stop(max(0.0, deadline - asyncio.get_running_loop().time()))
         finally:
             self._owner.closed = True
             await self._ledger.close()

@@ -177,7 +177,9 @@ class Projector:
         """Handles one record by hand, behind what its stream has queued.
 
         `hydrated` and `outdated` are the record's own unless said otherwise. Raises
-        `HandlerFailed`, or an `ExceptionGroup` of several.
+        `HandlerFailed`, or an `ExceptionGroup` of several; `MisusedStore` inside a handler of the
+        same stream, which would wait for itself. Handlers of two streams that push to each other
+        wait for ever: inside handlers append, and what is appended is handled behind them.
         """
         await self._queue(
             record,

@@ -50,14 +50,27 @@ from collections.abc import Sequence
 
 
 class EverlogError(Exception):
-    """The root of every error that everlog raises."""
+    """The root of every error that everlog raises.
+
+    >>> try:
+    ...     await store.append("user-1", EmailSet("jane@acme.com"), expect=NEW)
+    ... except EverlogError as error:
+    ...     print(type(error).__name__)
+    WrongVersion
+    """
 
 
 # --- what was handed in is wrong ---------------------------------------------------------------
 
 
 class InvalidInput(EverlogError, ValueError):
-    """What was handed in is wrong. Nothing was written."""
+    """What was handed in is wrong. Nothing was written.
+
+    >>> await store.append("user-1")
+    Traceback (most recent call last):
+        ...
+    everlog.errors.InvalidInput: nothing to append: pass at least one event
+    """
 
 
 class InvalidUrl(InvalidInput):
@@ -80,7 +93,14 @@ class EventAlreadyRegistered(InvalidInput):
 
 
 class UnknownEvent(InvalidInput, LookupError):
-    """An event class or type name that this store was not given."""
+    """An event class or type name that this store was not given. `name` says which.
+
+    >>> async with EventStore.open("memory:", events=[UserCreated]) as store:
+    ...     await store.append("user-1", EmailSet("jane@acme.com"))
+    Traceback (most recent call last):
+        ...
+    everlog.errors.UnknownEvent: class EmailSet is not among this store's events (user:created); ...
+    """
 
     def __init__(self, name: str, known: Sequence[str], *, hint: str = "") -> None:
         listed = ", ".join(sorted(known)[:12]) or "none"
@@ -92,7 +112,14 @@ class UnknownEvent(InvalidInput, LookupError):
 
 
 class EventValidationError(InvalidInput):
-    """Data or meta do not fit the event's class. `problems` holds (path, message) pairs."""
+    """Data or meta do not fit the event's class. `problems` holds (path, message) pairs.
+
+    >>> try:
+    ...     await store.append("user-1", UserCreated.model_construct(email=5))
+    ... except EventValidationError as error:
+    ...     print(error.event_type, error.problems)
+    user:created (('data.email', 'Input should be a valid string'),)
+    """
 
     def __init__(self, event_type: str, problems: Sequence[tuple[str, str]]) -> None:
         lines = "".join(f"\n  {path}: {message}" for path, message in problems)
@@ -102,7 +129,14 @@ class EventValidationError(InvalidInput):
 
 
 class NotPortable(InvalidInput):
-    """Data that some database or JSON reader would change, refuse or choke on (I-JSON)."""
+    """Data that some database or JSON reader would change, refuse or choke on (I-JSON).
+
+    >>> try:
+    ...     await store.append("user-1", EmailSet("jane\\ud800"))
+    ... except NotPortable as error:
+    ...     print(error.path, "|", error.problem)
+    data | contains half of a surrogate pair (U+D800), which is no character; take it out
+    """
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -147,7 +181,17 @@ class NaiveDatetime(InvalidInput):
 
 
 class ClockAhead(InvalidInput):
-    """A stamp that comes from elsewhere lies further in the future than `max_offset_ms`."""
+    """A stamp that comes from elsewhere lies further in the future than `max_offset_ms`.
+
+    `ahead_ms` says how far; both are in milliseconds.
+
+    >>> late = store.past("user-1", EmailSet("a@b.com"), created=datetime(2030, 1, 1, tzinfo=UTC))
+    >>> try:
+    ...     await store.import_records([late])
+    ... except ClockAhead as error:
+    ...     print(error.ahead_ms > error.max_offset_ms, error.max_offset_ms)
+    True 60000
+    """
 
     def __init__(self, what: str, *, ahead_ms: int, max_offset_ms: int) -> None:
         super().__init__(
@@ -171,11 +215,25 @@ class TamperedRecord(InvalidInput):
 
 
 class Conflict(EverlogError):
-    """The log is not in the state that the call relied on. Nothing of the call was written."""
+    """The log is not in the state that the call relied on. Nothing of the call was written.
+
+    >>> try:
+    ...     await store.append("user-1", UserCreated(email="jane@acme.com"), expect=NEW)
+    ... except Conflict:
+    ...     print("it is there already")
+    it is there already
+    """
 
 
 class WrongVersion(Conflict):
-    """The stream is not at the expected version: somebody else was faster."""
+    """The stream is not at the expected version: somebody else was faster.
+
+    >>> try:
+    ...     await store.append("user-1", EmailSet("jane@acme.com"), expect=1)
+    ... except WrongVersion as error:
+    ...     print(error.stream, error.expected, error.actual)
+    user-1 1 2
+    """
 
     def __init__(self, stream: str, *, expected: object, actual: int) -> None:
         super().__init__(
@@ -193,7 +251,15 @@ def _wrong_version(stream: str, expected: object, actual: int) -> WrongVersion:
 
 
 class IdConflict(Conflict):
-    """An event id is already taken by a record with other content."""
+    """An event id is already taken by a record with other content.
+
+    >>> [record] = await store.append("user-1", EmailSet("jane@acme.com"), ids=["message-17"])
+    >>> try:
+    ...     await store.append("user-1", EmailSet("jane@home.com"), ids=["message-17"])
+    ... except IdConflict as error:
+    ...     print(error.event_id, error.differs)
+    message-17 data
+    """
 
     def __init__(self, event_id: str, differs: str) -> None:
         super().__init__(
@@ -204,7 +270,15 @@ class IdConflict(Conflict):
 
 
 class PartialRetry(Conflict):
-    """Some ids of one call are stored already and others are not, so it is no retry."""
+    """Some ids of one call are stored already and others are not, so it is no retry.
+
+    >>> [record] = await store.append("user-1", EmailSet("a@b.com"), ids=["m1"])
+    >>> try:
+    ...     await store.append("user-1", EmailSet("a@b.com"), EmailSet("a@c.com"), ids=["m1", "m2"])
+    ... except PartialRetry as error:
+    ...     print(error.known, error.unknown)
+    ('m1',) ('m2',)
+    """
 
     def __init__(self, known: Sequence[str], unknown: Sequence[str]) -> None:
         super().__init__(
@@ -215,7 +289,13 @@ class PartialRetry(Conflict):
 
 
 class NotFound(EverlogError, LookupError):
-    """A stream that must exist does not."""
+    """A stream or relation that must have events has none.
+
+    >>> await store.retrying(User, "user-9", lambda user: user.set_email("jane@acme.com"))
+    Traceback (most recent call last):
+        ...
+    everlog.errors.NotFound: stream 'user-9' has no events; begin with store.new(...)
+    """
 
 
 # --- aggregates, snapshots, handlers ------------------------------------------------------------
@@ -264,11 +344,25 @@ class NotSupported(EverlogError):
 
 
 class StorageError(EverlogError):
-    """The place where the log lives cannot do what was asked."""
+    """The place where the log lives cannot do what was asked.
+
+    >>> async with EventStore.open("sqlite:///users.db", events=[UserCreated]) as store:
+    ...     try:
+    ...         await store.append("user-1", UserCreated(email="jane@doe.com"))
+    ...     except StorageError:  # no disk, no room, no lock, ...
+    ...         print("try again later")
+    [<Record 1 ...>]
+    """
 
 
 class CannotOpen(StorageError):
-    """The ledger cannot be opened or created."""
+    """The ledger cannot be opened or created.
+
+    >>> await EventStore.open("sqlite:///no/such/folder/users.db")
+    Traceback (most recent call last):
+        ...
+    everlog.errors.CannotOpen: there is no directory '...no/such/folder'; create it first
+    """
 
 
 class ForeignFile(CannotOpen):
@@ -296,7 +390,15 @@ class StorageFailed(StorageError):
 
 
 class OutcomeUnknown(StorageError):
-    """It cannot be told whether an append took effect: repeat the call with the same ids."""
+    """It cannot be told whether an append took effect: repeat the call with the same ids.
+
+    >>> async def set_email(email: str, id: str) -> None:
+    ...     try:
+    ...         await store.append("user-1", EmailSet(email), ids=[id])
+    ...     except OutcomeUnknown as error:
+    ...         await store.append("user-1", EmailSet(email), ids=error.ids)
+    >>> await set_email("jane@acme.com", "message-17")
+    """
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
@@ -319,7 +421,15 @@ class MisusedStore(EverlogError, RuntimeError):
 
 
 class StoreClosed(MisusedStore):
-    """The store was closed (or never opened)."""
+    """The store was closed (or never opened).
+
+    >>> async with EventStore.open("memory:") as store:
+    ...     pass
+    >>> await store.info()
+    Traceback (most recent call last):
+        ...
+    everlog.errors.StoreClosed: the store is closed; use it inside `async with EventStore.open(...)`
+    """
 
 
 class ForkedConnection(MisusedStore):

@@ -328,7 +328,7 @@ def test_a_file_that_is_gone_under_the_open_store_is_noticed_before_a_write(
             await change(path)
             after = path.read_bytes() if path.exists() else None
             for _ in range(2):
-                with pytest.raises(FileReplaced, match="close the store, look, open again"):
+                with pytest.raises(FileReplaced, match="remove the -wal and -shm files"):
                     await store.append("stream", Moved(0, 1))
         assert (path.read_bytes() if path.exists() else None) == after
         assert (after is not None) is (change is _replace)

@@ -74,6 +74,23 @@ class AggregateRoot:
       to be raised when the logic of `apply` changes.
 
     Instances come from `store.new` and `store.get`. One name is reserved: `log`.
+    Declaring it, or a `version` below 1, raises `EventDefinitionError`; a `name` that cannot be one
+    raises `InvalidName`.
+
+    >>> class User(AggregateRoot, name="user"):
+    ...     email: str = ""
+    ...
+    ...     def apply(self, record: Record) -> None:
+    ...         if isinstance(record.data, EmailSet):
+    ...             self.email = record.data.root
+    ...
+    ...     def set_email(self, email: str) -> None:
+    ...         if email != self.email:
+    ...             self.push(EmailSet(email))
+    >>> user = store.new(User, id="user-2")
+    >>> user.set_email("joe@doe.com")
+    >>> await user.save()
+    <User 'user-2' version 1>
     """
 
     aggregate_name: ClassVar[str]
@@ -96,7 +113,13 @@ class AggregateRoot:
         cls.aggregate_version = version
 
     def apply(self, record: Record[Any]) -> None:
-        """Changes the state by one record. To be written by the subclass."""
+        """Changes the state by one record. To be written by the subclass.
+
+        >>> user = await store.get(User, "user-1")
+        >>> user.apply(record_of(EmailSet("jane@acme.com")))
+        >>> user.email, user.log.is_dirty
+        ('jane@acme.com', False)
+        """
         raise NotImplementedError(f"{type(self).__qualname__} has to define apply(self, record)")
 
     def push(self, event: object, *, meta: object = None) -> Self:
@@ -104,7 +127,14 @@ class AggregateRoot:
 
         Validates at once: raises `EventValidationError`, `NotPortable`, `TooLarge` or
         `UnknownEvent` with the state as it was. The event's id is fixed here, so that saving twice
-        stores it once.
+        stores it once. Raises `ReadOnlyAggregate` if the aggregate was folded from a relation or as
+        of a moment.
+
+        >>> user = await store.get(User, "user-1")
+        >>> user.push(EmailSet("jane@acme.com"))
+        <User 'user-1' version 2 and 1 pending>
+        >>> user.email
+        'jane@acme.com'
         """
         if self.log.read_only:
             raise ReadOnlyAggregate(
@@ -122,12 +152,24 @@ class AggregateRoot:
 
         Raises `WrongVersion` if somebody else has appended meanwhile: nothing is written, and the
         events stay pending. After an error whose outcome is unknown it can be called again.
+
+        >>> user = await store.get(User, "user-1")
+        >>> await user.set_email("jane@acme.com").save()
+        <User 'user-1' version 3>
         """
         await self.log.saver.save(self, emit=emit, batch=batch)
         return self
 
     async def snapshot(self) -> Self:
-        """Stores a snapshot of the state as saved; raises `UnsavedEvents` with events pending."""
+        """Stores a snapshot of the state as saved.
+
+        Raises `UnsavedEvents` with events pending, `NotFound` if nothing was saved yet, and
+        `SnapshotError` if the state would not read back as it is.
+
+        >>> user = await store.get(User, "user-1")
+        >>> await user.snapshot()
+        <User 'user-1' version 2>
+        """
         await self.log.saver.snapshot_aggregate(self)
         return self
 

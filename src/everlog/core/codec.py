@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
-from typing import Any, Protocol
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Protocol, cast
 
 from everlog.core.misfit import Misfit
 from everlog.core.portable import canonical, certainly_canonical, parse
-from everlog.errors import EventDefinitionError, EventValidationError
+from everlog.errors import EventDefinitionError, EventValidationError, NaiveDatetime
 
 
 class Engine(Protocol):
@@ -43,6 +46,10 @@ class Engine(Protocol):
         """Returns plain JSON values, with NaN and the like still to be seen."""
         ...
 
+    def to_python(self, value: object) -> object:
+        """Returns dicts and lists of fields, with datetimes still to be seen."""
+        ...
+
     def loads(self, text: str | bytes) -> Any:
         """Returns an instance, validated; unknown fields are ignored."""
         ...
@@ -61,17 +68,24 @@ class Codec:
         self._engine.prepare()
 
     def encode(self, value: object, *, at: str, event_type: str) -> str:
-        """Returns canonical JSON; raises `EventValidationError` or `NotPortable`."""
+        """Returns canonical JSON.
+
+        Raises `EventValidationError`, `NotPortable` or, for a datetime without a time zone,
+        `NaiveDatetime`.
+        """
         if type(value) is not self.cls:
             raise EventValidationError(
                 event_type,
                 [(at, f"must be a {self.cls.__qualname__}, not {type(value).__qualname__}")],
             )
         try:
-            return self._encode(value, at)
+            text = self._encode(value, at)
+            if _MAYBE_NAIVE.search(text):
+                _refuse_naive(self._engine.to_python(value), at)
         except Misfit as misfit:
             problems = [(at + path, message) for path, message in misfit.problems]
             raise EventValidationError(event_type, problems) from misfit.__cause__
+        return text
 
     def decode(self, text: str) -> Any:
         """Returns an instance; raises `Misfit`."""
@@ -100,6 +114,25 @@ class Codec:
 
     def _null_if_empty(self, text: str) -> str:
         return "null" if text == "{}" and not self._engine.fields else text
+
+
+# What a datetime without a time zone looks like as text; so may other text, so this only asks for a
+# closer look.
+_MAYBE_NAIVE = re.compile(r"\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?\"")
+
+
+def _refuse_naive(value: object, at: str) -> None:
+    """Raises `NaiveDatetime` for the first datetime in a value that has no time zone."""
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise NaiveDatetime(at)
+    elif isinstance(value, dict):
+        for key, item in cast("dict[object, object]", value).items():
+            _refuse_naive(key, f"{at}.{key}")
+            _refuse_naive(item, f"{at}.{key}")
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for index, item in enumerate(cast("Iterable[object]", value)):
+            _refuse_naive(item, f"{at}[{index}]")
 
 
 def sort_keys(text: bytes) -> bytes:

@@ -46,6 +46,11 @@ class DataclassEngine:
 
         return to_tree(self._ready.serializer, value)
 
+    def to_python(self, value: object) -> object:
+        from everlog.core.pydantic_engine import to_python
+
+        return to_python(self._ready.serializer, value)
+
     def loads(self, text: str | bytes) -> Any:
         from everlog.core.pydantic_engine import loads
 

@@ -59,10 +59,12 @@ def event(
     Raises `EventDefinitionError` for a class or an argument that cannot work, `InvalidName` for a
     type or register that cannot be one.
 
-    >>> from pydantic import BaseModel
-    >>> @event("user:created")
-    ... class UserCreated(BaseModel):
-    ...     email: str
+    >>> @event("user:name-set")
+    ... class NameSet(BaseModel):
+    ...     given: str
+    ...     family: str = ""
+    >>> record_of(NameSet(given="Jane")).json
+    {'family': '', 'given': 'Jane'}
     """
     check_name("event type", type)
     if register is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -48,6 +49,12 @@ class StructEngine:
     def to_tree(self, value: object) -> object:
         try:
             return msgspec.to_builtins(value, order="sorted")
+        except Exception as error:
+            raise Misfit([("", str(error))]) from error
+
+    def to_python(self, value: object) -> object:
+        try:
+            return msgspec.to_builtins(value, builtin_types=(datetime,))
         except Exception as error:
             raise Misfit([("", str(error))]) from error
 

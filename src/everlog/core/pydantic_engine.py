@@ -46,6 +46,9 @@ class ModelEngine:
     def to_tree(self, value: object) -> object:
         return to_tree(self.cls.__pydantic_serializer__, value)
 
+    def to_python(self, value: object) -> object:
+        return to_python(self.cls.__pydantic_serializer__, value)
+
     def loads(self, text: str | bytes) -> Any:
         return loads(self.cls.__pydantic_validator__, text, self._extra)
 
@@ -88,12 +91,13 @@ def to_tree(serializer: SchemaSerializer, value: object) -> object:
     except (PydanticSerializationError, ValueError, AttributeError, RecursionError) as error:
         if type(error) in (ValueError, UnicodeEncodeError):
             # Too deep for pydantic, or a key with a lone surrogate: Python mode shows where.
-            return _to_python(serializer, value)
+            return to_python(serializer, value)
         raise Misfit([("", str(error))]) from error
-    return _with_lost_numbers(tree, _to_python(serializer, value)) if _has_null(tree) else tree
+    return _with_lost_numbers(tree, to_python(serializer, value)) if _has_null(tree) else tree
 
 
-def _to_python(serializer: SchemaSerializer, value: object) -> object:
+def to_python(serializer: SchemaSerializer, value: object) -> object:
+    """Returns dicts and lists of fields; raises `Misfit` for what has none."""
     try:
         return serializer.to_python(value, mode="python", by_alias=True, warnings=False)
     except (PydanticSerializationError, ValueError, AttributeError, RecursionError) as error:

@@ -88,6 +88,12 @@ class Record(Generic[E_co]):
     given for the type. Reading a record therefore never fails because of its content; looking at
     the `data` of a type that the store does not know raises `UnknownEvent`, of one that no longer
     fits its class `DecodeError`. `json` and `meta_json` show what is stored, typed or not.
+
+    >>> record = await store.read("user-1").first()
+    >>> record
+    <Record 1 user:created of 'user-1' version 1 id ...>
+    >>> record.data.email, record.json, record.created_at.isoformat()
+    ('jane@doe.com', {'email': 'jane@doe.com'}, '2026-01-01T00:00:00+00:00')
     """
 
     __slots__ = ("_data", "_decoder", "_meta", "stored")

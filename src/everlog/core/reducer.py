@@ -15,7 +15,10 @@ S = TypeVar("S")
 class Reducer(Generic[S]):
     """A named fold: an initial state, and how a record changes a state.
 
-    Call it like the function it was made from.
+    Made by `reducer`. Call it like the function it was made from.
+
+    >>> user_reducer(UserState(), record_of(EmailSet("jane@doe.com")))
+    UserState(email='jane@doe.com', blocked=False)
     """
 
     def __init__(
@@ -54,11 +57,14 @@ def reducer(
     `(created, id)`, the same in every ledger that holds the same events. It must not wait, and must
     not look at the clock or at other streams: the same records have to give the same state.
 
-    Raises `EventDefinitionError` if `initial` cannot be called.
+    Raises `EventDefinitionError` if `initial` cannot be called or `version` is below 1, and
+    `InvalidName` for a name that cannot be one.
 
     >>> @reducer("count", initial=int)
     ... def count(state: int, record: Record) -> int:
     ...     return state + 1
+    >>> await store.reduce(count, "user-1")
+    2
     """
     if not callable(initial):
         raise EventDefinitionError(

@@ -66,7 +66,7 @@ class Page:
     selection: Selection
     """The selection with its end and streams fixed: pass it on to read the next page."""
     cursor: Cursor | None
-    """Where the next page begins, or None after the last one."""
+    """Where the next page begins; None when nothing is left. A last page may be empty."""
 
 
 PAGE_RECORDS = 500

@@ -53,7 +53,12 @@ A = TypeVar("A", bound=AggregateRoot)
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a ledger knows of a record."""
+    """What a ledger knows of a record.
+
+    >>> [record] = await store.append("user-1", EmailSet("jane@home.com"))
+    >>> await store.status(record)
+    Status(exists=True, outdated=False)
+    """
 
     exists: bool
     """A record with its id is stored here."""
@@ -63,7 +68,12 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """Who a ledger is and how far it has got."""
+    """Who a ledger is and how far it has got; what `store.info` returns.
+
+    >>> info = await store.info()
+    >>> info.position, len(info.ledger), info.clock_ahead_ms
+    (2, 32, 0)
+    """
 
     ledger: str
     """Its id: the `origin` of what is born in it."""
@@ -82,9 +92,15 @@ class StoreInfo:
 class EventStore:
     """A log of events, and what is folded from it. Open one with `EventStore.open`.
 
-    A store belongs to the event loop and the process that opened it. All methods raise
-    `StoreClosed` after it was closed, `WrongEventLoop` in another loop, `ForkedConnection` in a
-    forked child, and `StorageError` where the place of the log fails.
+    A store belongs to the event loop and the process that opened it. Methods that need the log
+    raise `StoreClosed` after it was closed, `WrongEventLoop` in another loop, `ForkedConnection` in
+    a forked child, and `StorageError` where the place of the log fails.
+
+    >>> async with EventStore.open("sqlite:///users.db", events=[UserCreated]) as store:
+    ...     [created] = await store.append("user-1", UserCreated(email="jane@doe.com"))
+    ...     async for record in store.read("user-1"):
+    ...         print(record.position, record.type, record.data)
+    1 user:created email='jane@doe.com'
     """
 
     relations: Relations
@@ -149,11 +165,14 @@ class EventStore:
         - for SQLite, `durability="full"` (default: what has been appended survives a power cut) or
           `"relaxed"`, and `timeout_s=30.0`, how long to wait for other processes' writes
 
-        Raises `InvalidUrl`, `EventDefinitionError`, `EventAlreadyRegistered`, `UnknownEvent`, and
-        `CannotOpen` (or its `ForeignFile`, `NewerFormat`) before anything is written.
+        Raises `InvalidInput` (such as `InvalidUrl`, `EventDefinitionError`, `UnknownEvent`,
+        `EventAlreadyRegistered`) and `CannotOpen` (or its `ForeignFile`, `NewerFormat`) before
+        anything is written.
 
         >>> async with EventStore.open("memory:", events=[UserCreated]) as store:
-        ...     await store.append("user-1", UserCreated(email="jane@doe.com"))
+        ...     [record] = await store.append("user-1", UserCreated(email="jane@doe.com"))
+        >>> store = await EventStore.open("sqlite:///users.db", events=[UserCreated], timeout_s=5)
+        >>> await store.close()
         """
         if isinstance(events, type):
             raise InvalidInput(f"events= is a list of classes; write events=[{events.__name__}]")
@@ -206,9 +225,15 @@ class EventStore:
         - `batch`: a key under which hooks are told, for `projector.batch(key)`
 
         Raises `WrongVersion`, `IdConflict`, `PartialRetry`, `EventValidationError`, `NotPortable`,
-        `UnknownEvent`, `InvalidName`, `TooLarge` (over 1 MiB an event, 10,000 events or 16 MiB a
-        call); then nothing is written. Raises `OutcomeUnknown` if it cannot be told, and may have
-        taken effect if it is cancelled: repeat it with the same ids.
+        `UnknownEvent`, `InvalidName`, `InvalidExpectation`, `TooLarge` (over 1 MiB an event, 10,000
+        events or 16 MiB a call), `InvalidInput` without events; then nothing is written. Raises
+        `OutcomeUnknown` if it cannot be told, and may have taken effect if it is cancelled: repeat
+        it with the same ids.
+
+        >>> await store.append("user-2", UserCreated(email="joe@doe.com"), expect=NEW, ids=["m1"])
+        [<Record 3 user:created of 'user-2' version 1 id m1>]
+        >>> await store.append("user-2", EmailSet("joe@acme.com"), EmailSet("joe@a.com"), expect=1)
+        [<Record 4 ... version 2 id ...>, <Record 5 ... version 3 id ...>]
         """
         self._owner.check()
         items = items_of(stream, events, meta=meta, expect=expect, ids=ids, relations=relations)
@@ -220,6 +245,15 @@ class EventStore:
         """Appends events to several streams, all or nothing, in the order given.
 
         Made of `to(stream, event, ...)`; otherwise as `append`.
+
+        >>> records = await store.append_many(
+        ...     [
+        ...         to("user-2", UserCreated(email="a@b.com"), expect=NEW, relations=["admins"]),
+        ...         to("user-1", EmailSet("jane@acme.com"), expect=2),
+        ...     ]
+        ... )
+        >>> [(record.position, record.stream, record.version) for record in records]
+        [(3, 'user-2', 1), (4, 'user-1', 3)]
         """
         self._owner.check()
         return await self._append(list(items), emit=emit, batch=batch)
@@ -245,6 +279,12 @@ class EventStore:
         Raises `IdConflict` for an id with other content, `TamperedRecord`, `NotPortable`,
         `InvalidName`, `ClockAhead` for a stamp more than `max_offset_s` (default: the store's)
         ahead of the wall clock, `TooLarge` for a list of over 10,000 records or 16 MiB.
+
+        >>> async with EventStore.open("memory:") as copy:
+        ...     print(await copy.import_records(store.read()))
+        ...     print(await copy.import_records(store.read()))
+        Imported(stored=2, known=0)
+        Imported(stored=0, known=2)
         """
         self._owner.check()
         return await self._writing.take_in(
@@ -271,6 +311,16 @@ class EventStore:
         For moving a history into everlog. `created` is an aware datetime or a stamp. Give ids that
         follow from the source, so that the import can be repeated; `origin` names where it was born
         (default: this ledger). Nothing is written.
+
+        Raises `EventValidationError`, `NotPortable`, `TooLarge`, `UnknownEvent`, `InvalidName`,
+        `NaiveDatetime`, and `InvalidStamp` for a `created` that is no stamp or before 1970.
+
+        >>> june = datetime(2025, 6, 1, tzinfo=UTC)
+        >>> past = store.past("user-1", EmailSet("jane@old.com"), created=june, id="crm-17")
+        >>> await store.import_records([past])
+        Imported(stored=1, known=0)
+        >>> (await store.reduce(user_reducer, "user-1")).email  # it happened before the others
+        'jane@work.com'
         """
         self._owner.check()
         identity = self._ledger.identity
@@ -336,7 +386,14 @@ class EventStore:
         - `limit`: so many at most; `backwards`: the last first
 
         Reads nothing yet: `async for record in store.read(...)`, or `.to_list()`, `.first()`.
-        A stream that does not exist has no records. Raises `InvalidInput` for what cannot be asked.
+        A stream that does not exist has no records. Raises `InvalidInput` for what cannot be asked,
+        such as `InvalidName`, `UnknownEvent`, `NaiveDatetime`.
+
+        >>> async for record in store.read("user-1", types=[EmailSet]):
+        ...     print(record.position, record.data.root)
+        2 jane@work.com
+        >>> await store.read(backwards=True, limit=1).to_list()
+        [<Record 2 user:email-set of 'user-1' version 2 id ...>]
         """
         self._owner.check()
         selection = select(
@@ -354,14 +411,27 @@ class EventStore:
         return Reading(self._ledger, self._registry, selection, self._observed.take)
 
     async def status(self, record: Record[Any]) -> Status:
-        """Returns whether a record, from here or elsewhere, exists and is outdated here."""
+        """Returns whether a record, from here or elsewhere, exists and is outdated here.
+
+        >>> created = await store.read("user-1").first()
+        >>> await store.status(created)
+        Status(exists=True, outdated=False)
+        """
         self._owner.check()
         [found] = await self._ledger.find([record.id])
         outdated = await self._ledger.overtaken(record.stream, record.register, record.stored.order)
         return Status(exists=found is not None, outdated=outdated)
 
     async def find(self, id: str) -> Record[Any] | None:
-        """Returns the record of an event id, or None."""
+        """Returns the record of an event id, or None; raises `InvalidName`.
+
+        >>> await store.append("user-1", EmailSet("jane@home.com"), ids=["message-17"])
+        [<Record 3 ...>]
+        >>> await store.find("message-17")
+        <Record 3 user:email-set of 'user-1' version 3 id message-17>
+        >>> await store.find("message-18") is None
+        True
+        """
         self._owner.check()
         [found] = await self._ledger.find([check_name("event id", id)])
         return None if found is None else Record(found, self._registry)
@@ -385,7 +455,15 @@ class EventStore:
         - `until`: only positions up to this one; `as_of`: only what was created by a moment
         - `pending`: records to fold after the stored ones, such as `aggregate.log.pending`
 
-        A snapshot that holds shortens the read and never changes the answer.
+        A snapshot that holds shortens the read and never changes the answer. Raises `InvalidInput`
+        as `read`, and what the reducer raises.
+
+        >>> await store.reduce(user_reducer, "user-1")
+        UserState(email='jane@work.com', blocked=False)
+        >>> await store.reduce(user_reducer, "user-1", until=1)
+        UserState(email='jane@doe.com', blocked=False)
+        >>> await store.reduce(user_reducer, "user-9") is None
+        True
         """
         self._owner.check()
         if not isinstance(reducer, Reducer):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -409,7 +487,14 @@ class EventStore:
     def new(self, cls: type[A], *, id: str | None = None) -> A:
         """Returns an aggregate in its initial state; the id is its stream.
 
-        Without an id it is `<name>-<uuid>`. Saving it expects the stream to be new.
+        Without an id it is `<name>-<uuid>`. Saving it expects the stream to be new. Raises
+        `InvalidName` for an id that cannot name a stream.
+
+        >>> user = store.new(User, id="user-2")
+        >>> await user.set_email("joe@doe.com").save()
+        <User 'user-2' version 1>
+        >>> store.new(User).id
+        'user-...'
         """
         self._owner.check()
         stream = f"{cls.aggregate_name}-{self._preparer.new_id()}" if id is None else id
@@ -426,7 +511,14 @@ class EventStore:
         """Returns the aggregate of a stream, or None if the stream has no events.
 
         With `relation` it is folded from all streams of the relation; with `as_of` as it was at a
-        moment. Both are read-only: `push` raises `ReadOnlyAggregate`.
+        moment. Both are read-only: `push` raises `ReadOnlyAggregate`. Raises `InvalidInput` as
+        `read`, and what `apply` raises.
+
+        >>> user = await store.get(User, "user-1")
+        >>> user, user.email
+        (<User 'user-1' version 2>, 'jane@work.com')
+        >>> await store.get(User, "user-9") is None
+        True
         """
         self._owner.check()
         if stream is None and relation is None:
@@ -448,7 +540,14 @@ class EventStore:
 
         Each expects the version that it was loaded at: raises `WrongVersion` if somebody else has
         appended meanwhile; then nothing is written and the events stay pending. After an error or a
-        cancellation that leaves the outcome open, saving again stores each event once.
+        cancellation that leaves the outcome open, saving again stores each event once. Raises
+        `InvalidInput` for two aggregates of one stream; otherwise as `append`.
+
+        >>> jane = await store.get(User, "user-1")
+        >>> joe = store.new(User, id="user-2")
+        >>> await store.save(jane.set_email("jane@acme.com"), joe.set_email("joe@acme.com"))
+        >>> jane, joe
+        (<User 'user-1' version 3>, <User 'user-2' version 1>)
         """
         self._owner.check()
         await self._saving.save(aggregates, emit=emit, batch=batch)
@@ -465,7 +564,11 @@ class EventStore:
 
         Returns the saved aggregate. `decide` is called anew with a fresh aggregate for every
         attempt, so it must not do anything else that counts. Raises `NotFound` if the stream has no
-        events, and `WrongVersion` if the last attempt lost too.
+        events, `WrongVersion` if the last attempt lost too, `InvalidInput` if `attempts` is below
+        1, and what `decide` raises.
+
+        >>> await store.retrying(User, "user-1", lambda user: user.set_email("jane@acme.com"))
+        <User 'user-1' version 3>
         """
         return await self._saving.retrying(
             lambda: self.get(cls, stream), decide, attempts=attempts, what=f"stream {stream!r}"
@@ -480,17 +583,39 @@ class EventStore:
         told of one append after the other; a projector, `store.on_appended(projector.handle)`,
         keeps the order of each stream and lets streams run side by side. A hook that raises does
         not undo the append: `on_error` hooks are told.
+
+        >>> def tell(appended: Appended) -> None:
+        ...     print("appended", [record.type for record in appended.records])
+        >>> store.on_appended(tell)
+        >>> [record] = await store.append("user-1", EmailSet("jane@acme.com"))
+        appended ['user:email-set']
         """
         self._hooks.on_appended(hook)
 
     def on_error(self, hook: ErrorHook) -> None:
-        """Adds a hook that is told when another hook fails. Without one, errors are logged."""
+        """Adds a hook that is told when another hook fails. Without one, errors are logged.
+
+        >>> def fail(appended: Appended) -> None:
+        ...     raise ValueError("no")
+        >>> def tell(failure: HookFailure) -> None:
+        ...     print(repr(failure.error), "in", failure.hook)
+        >>> store.on_appended(fail)
+        >>> store.on_error(tell)
+        >>> [record] = await store.append("user-1", EmailSet("jane@acme.com"))
+        ValueError('no') in ...fail
+        """
         self._hooks.on_error(hook)
 
     async def drained(self) -> None:
         """Returns when nothing is being written and every hook that was started has ended.
 
         Raises `MisusedStore` inside a hook or handler, where it would wait for itself.
+
+        >>> writing = asyncio.create_task(store.append("user-1", EmailSet("jane@acme.com")))
+        >>> await asyncio.sleep(0)  # it begins
+        >>> await store.drained()
+        >>> (await store.info()).position
+        3
         """
         self._owner.check()
         if inside_handler():
@@ -503,16 +628,28 @@ class EventStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this kind of store can do."""
+        """What this kind of store can do.
+
+        >>> store.capabilities
+        Capabilities(durable=False, shared=False, backup=False)
+        """
         return self._ledger.capabilities
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger port under this store, for tools and tests."""
+        """The ledger port under this store, for tools and tests.
+
+        >>> (await store.ledger.head()).position
+        2
+        """
         return self._ledger
 
     async def info(self) -> StoreInfo:
-        """Returns who the ledger is and how far it has got."""
+        """Returns who the ledger is and how far it has got.
+
+        >>> (await store.info()).position
+        2
+        """
         self._owner.check()
         identity: Identity = self._ledger.identity
         head: Head = await self._ledger.head()
@@ -531,7 +668,14 @@ class EventStore:
         """Makes what is appended here from now on created after a record or stamp from elsewhere.
 
         What is read from this store is observed by itself. Raises `ClockAhead` for a stamp too far
-        in the future.
+        in the future, `InvalidStamp` for what is no stamp.
+
+        >>> ahead = datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC)  # of a clock that says 0:00:00
+        >>> seen = record_of(EmailSet("jane@acme.com"), created=ahead)
+        >>> store.observe(seen)
+        >>> [record] = await store.append("user-1", EmailSet("jane@home.com"))
+        >>> record.created > seen.created
+        True
         """
         stamp = record.created if isinstance(record, Record) else record
         clock = Clock(ms=0, counter=0, node=self._ledger.identity.node)
@@ -542,6 +686,10 @@ class EventStore:
         """Computes every hash and the chain again, and checks the storage itself.
 
         `progress(done, total)` is called after every page. Damage is reported, not raised.
+
+        >>> verification = await store.verify()
+        >>> verification.ok, verification.records
+        (True, 2)
         """
         self._owner.check()
         return await verify(self._ledger, progress)
@@ -551,6 +699,12 @@ class EventStore:
 
         Never copy the file of an open SQLite store by other means. Raises `CannotOpen` if the file
         exists or cannot be written, `NotSupported` for a store that has no file.
+
+        >>> async with EventStore.open("sqlite:///users.db", events=[UserCreated]) as store:
+        ...     await store.backup("users-copy.db")
+        >>> async with EventStore.open("sqlite:///users-copy.db") as copy:
+        ...     (await copy.verify()).ok
+        True
         """
         self._owner.check()
         await self._ledger.backup(path)
@@ -561,6 +715,13 @@ class EventStore:
         The store stays open while it waits, so that handlers can append, and the handlers of what
         they append, too. Hooks that still run after `timeout_s` are cancelled. Inside a hook or
         handler it does not wait for hooks. May be called again. `async with` calls it.
+
+        >>> store = await EventStore.open("memory:", events=[UserCreated])
+        >>> await store.close(timeout_s=5)
+        >>> await store.info()
+        Traceback (most recent call last):
+            ...
+        everlog.errors.StoreClosed: the store is closed; use it inside ...
         """
         if self._owner.closed or self._owner.forked:
             self._owner.closed = True

@@ -25,7 +25,14 @@ _log = logging.getLogger("everlog")
 
 @dataclass(frozen=True, slots=True)
 class every:  # in lower case, as it reads as words: snapshots=every(100)
-    """Takes a snapshot whenever a fold has read so many records since the last one."""
+    """Takes a snapshot whenever a fold has read so many records since the last one.
+
+    Raises `InvalidInput` below 1.
+
+    >>> async with EventStore.open("memory:", events=[UserCreated], snapshots=every(500)) as store:
+    ...     await store.append("user-1", UserCreated(email="jane@doe.com"))
+    [<Record 1 user:created of 'user-1' version 1 id ...>]
+    """
 
     records: int
 

@@ -20,7 +20,12 @@ Hook: TypeAlias = Callable[[Appended], Awaitable[None] | None]
 
 @dataclass(frozen=True, slots=True)
 class HookFailure:
-    """A hook that raised. The append stands: what is in the log has happened."""
+    """A hook that raised. The append stands: what is in the log has happened.
+
+    >>> def tell(failure: HookFailure) -> None:
+    ...     print(failure.hook, "failed on", [record.id for record in failure.appended.records])
+    >>> store.on_error(tell)
+    """
 
     error: Exception
     """What it raised: `HandlerFailed` or an `ExceptionGroup` of them from a projector."""

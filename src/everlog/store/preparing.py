@@ -45,7 +45,12 @@ def to(
     `expect` is checked as if the events before it in the same call had been appended. `relations`
     are added to the stream in the same transaction.
 
-    >>> await store.append_many([to("a", First()), to("b", Second(), expect=NEW)])
+    >>> records = await store.append_many(
+    ...     [
+    ...         to("user-2", UserCreated(email="joe@doe.com"), expect=NEW, id="message-17"),
+    ...         to("user-2", EmailSet("joe@acme.com"), expect=1),
+    ...     ]
+    ... )
     """
     return To(stream, event, meta, expect, id, _names(relations))
 

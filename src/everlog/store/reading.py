@@ -25,6 +25,10 @@ class Reading(Generic[E]):
 
     Each iteration sees one consistent prefix of the log, up to its head when it began. It holds no
     resource between pages: it may be left anywhere, and be as slow as it likes.
+
+    >>> emails = store.read(types=[EmailSet])
+    >>> [record.data.root async for record in emails]
+    ['jane@work.com']
     """
 
     def __init__(
@@ -39,11 +43,19 @@ class Reading(Generic[E]):
         return _Iteration[E](self._ledger, self._registry, self._selection, self._observe)
 
     async def to_list(self) -> list[Record[E]]:
-        """Returns all of it at once. Mind the size: `limit=` bounds it."""
+        """Returns all of it at once. Mind the size: `limit=` bounds it.
+
+        >>> await store.read("user-1", limit=10).to_list()
+        [<Record 1 user:created ...>, <Record 2 user:email-set ...>]
+        """
         return [record async for record in self]
 
     async def first(self) -> Record[E] | None:
-        """Returns the first record, or None if there is none."""
+        """Returns the first record, or None if there is none.
+
+        >>> await store.read("user-1", backwards=True).first()
+        <Record 2 user:email-set of 'user-1' version 2 id ...>
+        """
         page = await self._ledger.read(self._selection, size=1)
         for row in page.records:
             self._observe(row.recorded)

@@ -34,7 +34,14 @@ class StateAt(Generic[S]):
 
 
 class Snapshots:
-    """Creates, shows and deletes snapshots. None of it changes what a fold answers."""
+    """Creates, shows and deletes snapshots. None of it changes what a fold answers.
+
+    >>> snapshot = await store.snapshots.create(user_reducer, "user-1")
+    >>> snapshot.position, snapshot.count
+    (2, 2)
+    >>> await store.reduce(user_reducer, "user-1")  # reads what came after it
+    UserState(email='jane@work.com', blocked=False)
+    """
 
     def __init__(
         self,
@@ -80,6 +87,11 @@ class Snapshots:
 
         Raises `NotFound` if there is nothing to fold, `SnapshotError` if the state would not read
         back as it is.
+
+        >>> await store.snapshots.create(user_reducer, "user-1")
+        StateAt(state=UserState(email='jane@work.com', blocked=False), position=2, count=2)
+        >>> (await store.snapshots.create(User, "user-1")).state.email
+        'jane@work.com'
         """
         selection = self._select(stream, relation, types)
         fold = self._fold_of(reducer, selection)
@@ -116,7 +128,18 @@ class Snapshots:
         relation: str | None = None,
         types: Sequence[type[Any] | str] | None = None,
     ) -> StateAt[Any] | None:
-        """Returns the stored state, even if late events have overtaken it; None without one."""
+        """Returns the stored state, even if late events have overtaken it; None without one.
+
+        Raises `SnapshotError` for a kind of state that cannot be stored, and `InvalidInput` if
+        neither a stream nor a relation is named, as the other methods do.
+
+        >>> await store.snapshots.get(user_reducer, "user-1") is None
+        True
+        >>> await store.snapshots.create(user_reducer, "user-1")
+        StateAt(...)
+        >>> await store.snapshots.get(user_reducer, "user-1")
+        StateAt(state=UserState(email='jane@work.com', blocked=False), position=2, count=2)
+        """
         selection = self._select(stream, relation, types)
         fold = self._fold_of(reducer, selection)
         key = key_of(fold, selection)
@@ -139,6 +162,11 @@ class Snapshots:
         """Deletes the snapshots of a reducer, or of all, over a stream or relation.
 
         Returns how many there were, over all versions, shapes and filters.
+
+        >>> await store.snapshots.create(user_reducer, "user-1")
+        StateAt(...)
+        >>> await store.snapshots.delete(user_reducer, "user-1")
+        1
         """
         selection = self._select(stream, relation, None)
         name = None if reducer is None else self._fold_of(reducer, selection).name

@@ -20,7 +20,12 @@ MAX_PROBLEMS = 100
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What verification found."""
+    """What `store.verify` found.
+
+    >>> verification = await store.verify()
+    >>> verification.ok, verification.records, verification.problems
+    (True, 2, ())
+    """
 
     records: int
     """How many records were computed again."""

@@ -31,7 +31,12 @@ CHECK_IN_THREAD = 20
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of an import."""
+    """What became of an import.
+
+    >>> async with EventStore.open("memory:") as copy:
+    ...     await copy.import_records(store.read())
+    Imported(stored=2, known=0)
+    """
 
     stored: int
     """Records that are new here."""

@@ -42,9 +42,14 @@ def caused_by(cause: Record[Any] | str) -> Generator[None]:
 
     A record: it is their `causation`, and they share its `correlation`. A text, such as the id of a
     request: it is their `correlation`. Around handlers of a projector this happens by itself.
+    Raises `InvalidName` for a text that cannot be an id.
 
     >>> with caused_by("request-4711"):
-    ...     await store.append("user-1", UserCreated(email="jane@doe.com"))
+    ...     [created] = await store.append("user-2", UserCreated(email="joe@doe.com"))
+    >>> with caused_by(created):
+    ...     [changed] = await store.append("user-2", EmailSet("joe@acme.com"))
+    >>> changed.correlation, changed.causation == created.id
+    ('request-4711', True)
     """
     if isinstance(cause, Record):
         value = Cause(cause.correlation, cause.id)

@@ -29,7 +29,14 @@ OnError: TypeAlias = Callable[[Record[Any], Exception], Awaitable[None] | None]
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What a hook is told: records that are new in this ledger, in order of position."""
+    """What a hook is told: records that are new in this ledger, in order of position.
+
+    >>> def tell(appended: Appended) -> None:
+    ...     print(appended.batch, [record.position for record in appended.records])
+    >>> store.on_appended(tell)
+    >>> records = await store.append("user-1", EmailSet("a@b"), EmailSet("a@c"), batch="crm")
+    crm [3, 4]
+    """
 
     records: tuple[Record[Any], ...]
     batch: str | None = None
@@ -59,6 +66,15 @@ class Projector:
     Records of one stream are handled one by one in order; different streams side by side. For one
     record, its handlers run one after another in the order in which they were declared; one that
     fails does not keep the others from running. `def` handlers run in a thread.
+
+    >>> projector, emails = Projector(), {}
+    >>> @projector.on(EmailSet)
+    ... async def keep(record: Record[EmailSet]) -> None:
+    ...     emails[record.stream] = record.data.root
+    >>> store.on_appended(projector.handle)
+    >>> [record] = await store.append("user-1", EmailSet("jane@acme.com"))
+    >>> emails
+    {'user-1': 'jane@acme.com'}
     """
 
     def __init__(self) -> None:
@@ -107,6 +123,16 @@ class Projector:
 
         In process it runs **at most once**: a crash between the append and the end of the handler
         loses the call. A durable subscription keeps each effect until its outcome is known.
+
+        Raises `EventDefinitionError` without types, `UnknownEvent` for a class that is no event.
+
+        >>> projector = Projector()
+        >>> @projector.once(UserCreated, on_success=lambda record, result: print(result))
+        ... async def welcome(record: Record[UserCreated]) -> str:
+        ...     return f"mail to {record.data.email}"
+        >>> await projector.push(record_of(UserCreated(email="jane@doe.com")))
+        mail to jane@doe.com
+        >>> await projector.push(record_of(UserCreated(email="jane@doe.com"), hydrated=True))
         """
         return self._declare("once", types, on_success=on_success, on_error=on_error)
 
@@ -122,7 +148,15 @@ class Projector:
         """Handles new and hydrated records that are not outdated: the latest data wins.
 
         For events that replace what was before. A late `MoneyDeposited` would be skipped: events
-        that add to what was before belong in `all`.
+        that add to what was before belong in `all`. Raises as `once`.
+
+        >>> projector = Projector()
+        >>> @projector.on(EmailSet)
+        ... async def show(record: Record[EmailSet]) -> None:
+        ...     print(record.data.root)
+        >>> await projector.push(record_of(EmailSet("jane@doe.com"), hydrated=True))
+        jane@doe.com
+        >>> await projector.push(record_of(EmailSet("jane@old.com"), outdated=True))
         """
         return self._declare("on", types)
 
@@ -135,14 +169,37 @@ class Projector:
     @overload
     def all(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]: ...
     def all(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
-        """Handles every record, new, hydrated or outdated, in the order in which they come here."""
+        """Handles every record, new, hydrated or outdated, in the order in which they come here.
+
+        Raises as `once`.
+
+        >>> projector = Projector()
+        >>> @projector.all(UserCreated, EmailSet)
+        ... async def show(record: Record[UserCreated | EmailSet]) -> None:
+        ...     print(record.type)
+        >>> await projector.replay(store.read())
+        user:created
+        user:email-set
+        2
+        """
         return self._declare("all", types)
 
     def batch(self, key: str) -> Callable[[B], B]:
         """Handles together what was appended under this key: `store.append(..., batch=key)`.
 
         The handler is given all records of the append instead of the single handlers. A projector
-        without a handler for the key hands them to its single handlers as usual.
+        without a handler for the key hands them to its single handlers as usual. Raises
+        `InvalidName` for a key that cannot be one.
+
+        >>> projector = Projector()
+        >>> @projector.batch("import")
+        ... async def bulk(records: Sequence[Record]) -> None:
+        ...     print(len(records), "at once")
+        >>> store.on_appended(projector.handle)
+        >>> records = await store.append(
+        ...     "user-1", EmailSet("a@b.com"), EmailSet("a@c.com"), batch="import"
+        ... )
+        2 at once
         """
         check_name("batch key", key)
 
@@ -157,6 +214,13 @@ class Projector:
 
         Returns when all its handlers have. Raises `HandlerFailed`, or an `ExceptionGroup` of
         several.
+
+        >>> projector = Projector()
+        >>> @projector.all(EmailSet)
+        ... async def show(record: Record[EmailSet]) -> None:
+        ...     print(record.data.root)
+        >>> await projector.handle(Appended((record_of(EmailSet("jane@doe.com")),)))
+        jane@doe.com
         """
         if appended.batch is not None and appended.batch in self._batches:
             if not appended.records:
@@ -180,6 +244,15 @@ class Projector:
         `HandlerFailed`, or an `ExceptionGroup` of several; `MisusedStore` inside a handler of the
         same stream, which would wait for itself. Handlers of two streams that push to each other
         wait for ever: inside handlers append, and what is appended is handled behind them.
+
+        >>> projector = Projector()
+        >>> @projector.once(UserCreated)
+        ... async def welcome(record: Record[UserCreated]) -> None:
+        ...     print("mail to", record.data.email)
+        >>> created = await store.read("user-1").first()
+        >>> await projector.push(created)
+        mail to jane@doe.com
+        >>> await projector.push(created, hydrated=True)
         """
         await self._queue(
             record,
@@ -188,7 +261,17 @@ class Projector:
         )
 
     async def push_many(self, key: str, records: Sequence[Record[Any]]) -> None:
-        """Hands records to the batch handlers of a key, behind what their streams have queued."""
+        """Hands records to the batch handlers of a key, behind what their streams have queued.
+
+        Raises as `push`.
+
+        >>> projector = Projector()
+        >>> @projector.batch("import")
+        ... async def bulk(records: Sequence[Record]) -> None:
+        ...     print(len(records), "at once")
+        >>> await projector.push_many("import", await store.read("user-1").to_list())
+        2 at once
+        """
         if records:
             await self._queue_many(key, records)
 
@@ -196,7 +279,16 @@ class Projector:
         """Handles records as hydrated, in the order given: never runs a `once`. Returns how many.
 
         Made for `projector.replay(store.read(...))`: rebuilds a read model. Raises at the first
-        failure.
+        failure, as `push`.
+
+        >>> projector, emails = Projector(), {}
+        >>> @projector.on(EmailSet)
+        ... async def keep(record: Record[EmailSet]) -> None:
+        ...     emails[record.stream] = record.data.root
+        >>> await projector.replay(store.read())
+        2
+        >>> emails
+        {'user-1': 'jane@work.com'}
         """
         count = 0
         if isinstance(records, AsyncIterable):
@@ -213,6 +305,18 @@ class Projector:
         """Returns a projector with the same handlers and callbacks, each wrapped: to see its calls.
 
         It has queues of its own, and does not know of handlers that are declared later.
+
+        >>> projector = Projector()
+        >>> @projector.all(EmailSet)
+        ... async def keep(record: Record[EmailSet]) -> None: ...
+        >>> def spied(handler):
+        ...     async def call(*arguments):
+        ...         print(handler.__name__)
+        ...         await handler(*arguments)
+        ...
+        ...     return call
+        >>> await projector.wrapped(spied).push(record_of(EmailSet("jane@doe.com")))
+        keep
         """
         copy = Projector()
         for name, listeners in self._listeners.items():

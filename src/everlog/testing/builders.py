@@ -52,7 +52,9 @@ def record_of(
     Raises `EventValidationError`, `NotPortable`, `UnknownEvent`, `InvalidName`, `NaiveDatetime` or
     `InvalidStamp`.
 
-    >>> record_of(UserCreated(email="jane@doe.com"), stream="user-1", outdated=True)
+    >>> record = record_of(UserCreated(email="jane@doe.com"), stream="user-1", outdated=True)
+    >>> record, record.outdated
+    (<Record 1 user:created of 'user-1' version 1 id user-1#1>, True)
     """
     registry = Registry([type(event)])
     declared = registry.of_event(event)
@@ -105,6 +107,8 @@ def deterministic_bytes(seed: int | str) -> Callable[[int], bytes]:
     and nonces.
 
     >>> seams = Seams(now_ms=FakeClock(), random_bytes=deterministic_bytes(1))
+    >>> seams.random_bytes(4) == deterministic_bytes(1)(4)
+    True
     """
     state = hashlib.sha256(repr(seed).encode()).digest()
 

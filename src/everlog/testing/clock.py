@@ -23,6 +23,9 @@ class FakeClock:
     >>> clock = FakeClock(datetime(2026, 1, 31, 12, 0, tzinfo=UTC))
     >>> async with EventStore.open("memory:", events=[UserCreated], clock=clock) as store:
     ...     clock.advance(seconds=90)
+    ...     [record] = await store.append("user-1", UserCreated(email="jane@doe.com"))
+    >>> record.created_at.isoformat()
+    '2026-01-31T12:01:30+00:00'
     """
 
     def __init__(self, start: datetime | int = BEGINNING) -> None:

@@ -21,7 +21,12 @@ A = TypeVar("A", bound=AggregateRoot)
 
 
 class AggregateScenario(Generic[A]):
-    """A test of one aggregate class; made by `scenario(cls)`."""
+    """A test of one aggregate class; made by `scenario(cls)`.
+
+    >>> test = scenario(User).given(UserCreated(email="jane@doe.com"))
+    >>> test = test.when(lambda user: user.set_email("jane@new.com"))
+    >>> test = test.then_events(EmailSet("jane@new.com")).then_state(email="jane@new.com")
+    """
 
     def __init__(self, cls: type[A], stream: str | None = None) -> None:
         self._cls = cls

@@ -27,15 +27,19 @@ def scenario(subject: Any, *, stream: str | None = None) -> Any:
 
     `stream` is where events are that do not say otherwise; default: `<name>-1`. Every `then` raises
     an `AssertionError` that shows what differs, and returns the scenario, so that they can follow
-    each other.
+    each other. Raises `InvalidInput` for anything else.
 
-    >>> scenario(user_reducer).given(GivenNameSet("Jane")).then(UserState(given="Jane"))
+    >>> test = scenario(user_reducer).given(EmailSet("jane@doe.com"))
+    >>> test = test.then(UserState(email="jane@doe.com"))
 
-    >>> scenario(User).given(UserCreated(email="jane@doe.com")).when(
-    ...     lambda user: user.set_email("jane@new.com", "me")
-    ... ).then_events(EmailSet("jane@new.com"))
+    >>> test = scenario(User).given(UserCreated(email="jane@doe.com"))
+    >>> test = test.when(lambda user: user.set_email("jane@new.com"))
+    >>> test = test.then_events(EmailSet("jane@new.com"))
 
-    >>> scenario(projector).when(UserCreated(email="jane@doe.com")).then_called(welcome)
+    >>> projector = Projector()
+    >>> @projector.once(UserCreated)
+    ... async def welcome(record: Record[UserCreated]) -> None: ...
+    >>> test = scenario(projector).when(UserCreated(email="jane@doe.com")).then_called(welcome)
     """
     if isinstance(subject, Reducer):
         return ReducerScenario(cast("Reducer[object]", subject), stream)

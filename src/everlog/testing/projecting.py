@@ -18,7 +18,15 @@ from everlog.testing.running import run
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a handler, `on_success` or `on_error`."""
+    """One call of a handler, `on_success` or `on_error`.
+
+    >>> projector = Projector()
+    >>> @projector.on(EmailSet)
+    ... async def keep(record: Record[EmailSet]) -> None: ...
+    >>> [call] = scenario(projector).when(EmailSet("jane@doe.com")).calls
+    >>> call.handler is keep, call.arguments
+    (True, (<Record 1 user:email-set of 'stream-1' version 1 id stream-1#1>,))
+    """
 
     handler: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -30,6 +38,12 @@ class ProjectorScenario:
 
     Handlers run in an event loop of their own, to their end, before `when` returns: no waiting, and
     no use for a store that was opened elsewhere.
+
+    >>> projector = Projector()
+    >>> @projector.once(UserCreated)
+    ... async def welcome(record: Record[UserCreated]) -> None: ...
+    >>> test = scenario(projector).when(UserCreated(email="jane@doe.com")).then_called(welcome)
+    >>> test = scenario(projector).given(UserCreated(email="jane@doe.com")).then_called()
     """
 
     def __init__(self, projector: Projector, stream: str | None = None) -> None:

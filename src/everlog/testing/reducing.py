@@ -14,7 +14,14 @@ S = TypeVar("S")
 
 
 class ReducerScenario(Generic[S]):
-    """A test of one reducer; made by `scenario(reducer)`."""
+    """A test of one reducer; made by `scenario(reducer)`.
+
+    >>> test = scenario(user_reducer)
+    >>> test = test.given(EmailSet("jane@new.com"))
+    >>> late = datetime(2025, 1, 1, tzinfo=UTC)
+    >>> test = test.given(EmailSet("jane@old.com"), created=late)
+    >>> test = test.then(UserState(email="jane@new.com"))
+    """
 
     def __init__(self, reducer: Reducer[S], stream: str | None = None) -> None:
         self._reducer = reducer

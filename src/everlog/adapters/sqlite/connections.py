@@ -100,10 +100,15 @@ def _connect(place: Place) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
-    connection.execute("PRAGMA mmap_size = 0")  # an I/O error in mapped memory kills the process
-    connection.execute("PRAGMA trusted_schema = OFF")
-    if place.checkpoints_race:
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    try:
+        # Mapped memory: an I/O error in it kills the process.
+        connection.execute("PRAGMA mmap_size = 0")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if place.checkpoints_race:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

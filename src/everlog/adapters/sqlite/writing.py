@@ -38,10 +38,15 @@ class Writer:
         self._place = place
         self._identity = identity
         self._now_ms = now_ms
-        self._connection = connect_writer(place)
         self._file = _file_id(place.path)
         # Where checkpoints race, no commit may run beside one, in this process or another.
         self._lock = FileLock(place.path + "-lock") if place.checkpoints_race else None
+        try:
+            self._connection = connect_writer(place)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.close()
+            raise
         self._unchecked_bytes = 0
 
     def commit(self, requests: Sequence[Request]) -> list[Outcome]:
@@ -220,8 +225,8 @@ class Writer:
         if file != self._file:
             raise FileReplaced(
                 f"{self._place.path} is not the file that was opened: it was moved, deleted or "
-                "replaced under the open store; nothing was written: close the store, look, "
-                "open again"
+                "replaced under the open store; nothing was written. Close every store on it; to "
+                "put a backup in its place, remove the -wal and -shm files beside it first"
             )
 
     def _checkpoint(self) -> None:

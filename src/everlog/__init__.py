@@ -1,8 +1,8 @@
 """everlog: one library and one API for the event log of a whole system.
 
 Examples in docstrings can be typed into `python -m asyncio`. In them `UserCreated(email=...)`,
-`EmailSet("...")` and `UserBlocked()` are events, `User` is an aggregate and `user_reducer` a reducer
-of them, and `store` is an open store in memory whose stream `user-1` holds two:
+`EmailSet("...")` and `UserBlocked()` are events, `User` is an aggregate and `user_reducer` a
+reducer of them, and `store` is an open store in memory whose stream `user-1` holds two:
 
 >>> [record.data async for record in store.read("user-1")]
 [UserCreated(email='jane@doe.com'), EmailSet(root='jane@work.com')]

@@ -277,3 +277,25 @@ def test_retrying_loads_again_after_a_conflict_and_gives_up_at_last() -> None:
                 await store.retrying(Counter, "c", lost, attempts=0)
 
     run(main)
+
+
+def test_the_aggregate_of_a_snapshot_can_be_saved_and_one_of_a_past_moment_has_no_snapshot() -> (
+    None
+):
+    async def main() -> None:
+        async with EventStore.open("memory:", events=[Noted]) as store:
+            await store.append("a", Noted(1), Noted(2))
+            taken = (await store.snapshots.create(Counter, "a")).state
+            found = await store.snapshots.get(Counter, "a")
+            assert found is not None
+            assert (taken.log.version, found.state.log.version) == (2, 2)
+            await found.state.push(Noted(3)).save()
+            with pytest.raises(WrongVersion):
+                await taken.push(Noted(4)).save()
+            [record] = await store.read("a", limit=1).to_list()
+            past = await store.get(Counter, "a", as_of=record.created)
+            assert past is not None
+            with pytest.raises(ReadOnlyAggregate):
+                await past.snapshot()
+
+    run(main)

@@ -109,7 +109,9 @@ class AggregateRoot:
             )
         if version < 1:
             raise EventDefinitionError(f"version={version!r} of {cls.__qualname__} must be from 1")
-        cls.aggregate_name = check_name("aggregate name", name or cls.__name__.lower())
+        cls.aggregate_name = check_name(
+            "aggregate name", cls.__name__.lower() if name is None else name
+        )
         cls.aggregate_version = version
 
     def apply(self, record: Record[Any]) -> None:
@@ -163,8 +165,9 @@ class AggregateRoot:
     async def snapshot(self) -> Self:
         """Stores a snapshot of the state as saved.
 
-        Raises `UnsavedEvents` with events pending, `NotFound` if nothing was saved yet, and
-        `SnapshotError` if the state would not read back as it is.
+        Raises `UnsavedEvents` with events pending, `NotFound` if nothing was saved yet,
+        `SnapshotError` if the state would not read back as it is, and `ReadOnlyAggregate` if it was
+        folded from a relation or a past moment.
 
         >>> user = await store.get(User, "user-1")
         >>> await user.snapshot()

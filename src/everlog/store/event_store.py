@@ -20,7 +20,7 @@ from everlog.core.selection import Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.stamp import Clock, parse_stamp, receive
 from everlog.core.stream import ANY, Expectation, check_name
-from everlog.errors import InvalidInput, MisusedStore, UnsavedEvents
+from everlog.errors import InvalidInput, MisusedStore, ReadOnlyAggregate, UnsavedEvents
 from everlog.ports.ledger import Capabilities, Ledger
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams, wall_clock_ms
@@ -766,9 +766,11 @@ class EventStore:
                 f"{aggregate!r} has events that are not saved; await its save() first"
             )
         if aggregate.log.read_only:
-            await self.snapshots.create(type(aggregate), relation=aggregate.log.stream)
-        else:
-            await self.snapshots.create(type(aggregate), aggregate.log.stream)
+            raise ReadOnlyAggregate(
+                f"{aggregate!r} was folded from a relation or a past moment; "
+                "for a relation call store.snapshots.create(cls, relation=...)"
+            )
+        await self.snapshots.create(type(aggregate), aggregate.log.stream)
 
     # --- below ---
 

@@ -100,7 +100,7 @@ class Snapshots:
         if folded is None:
             raise NotFound(f"{scope_of(selection)} has no events to take a snapshot of")
         snapshot = await self._folder.put(fold, folded)
-        return StateAt(folded.state, snapshot.position, snapshot.count)
+        return _state_at(folded.state, snapshot)
 
     @overload
     async def get(
@@ -150,7 +150,7 @@ class Snapshots:
             state = fold.restore(state_codec(fold.state_type).decode(found.state))
         except SnapshotError:
             return None
-        return StateAt(state, found.position, found.count)
+        return _state_at(state, found)
 
     async def delete(
         self,
@@ -185,3 +185,9 @@ class Snapshots:
         if stream is None and relation is None:
             raise InvalidInput("a snapshot is of a stream or of a relation; name one")
         return select(self._registry, stream=stream, relation=relation, types=types)
+
+
+def _state_at(state: S, snapshot: Snapshot) -> StateAt[S]:
+    if isinstance(state, AggregateRoot):
+        state.log.version = snapshot.version  # so that saving it expects what it is folded from
+    return StateAt(state, snapshot.position, snapshot.count)

@@ -1,0 +1,198 @@
+"""The docstrings are true: their examples run, and every public callable has one."""
+
+import builtins
+import inspect
+import re
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import everlog
+import everlog.core.misfit
+import everlog.errors
+import everlog.testing
+from everlog import AggregateRoot, EventStore, Projector, Reading
+from everlog.store.relations import Relations
+from everlog.store.snapshots import Snapshots
+from tests.docs.docstring_examples import (
+    Docstring,
+    Namespace,
+    Prepare,
+    docstrings_below,
+    failures_of,
+    without_example,
+)
+from tests.docs.users import a_store_with_a_user
+
+PACKAGE = Path(everlog.__file__).parent
+DOCSTRINGS = list(docstrings_below(PACKAGE))
+WITH_EXAMPLES = [docstring for docstring in DOCSTRINGS if docstring.examples]
+
+METHODS_TOO: tuple[type[Any], ...] = (
+    AggregateRoot,
+    EventStore,
+    Projector,
+    Reading,
+    Relations,
+    Snapshots,
+)
+# What an aggregate calls; `AggregateRoot.push` and `.snapshot` have the examples.
+NOT_CALLED_BY_PROGRAMS = {
+    "everlog.store.event_store.EventStore.pend",
+    "everlog.store.event_store.EventStore.snapshot_aggregate",
+}
+
+
+def name_of(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def public_callables() -> Iterator[str]:
+    """The names, in full, of the functions, classes and methods that a program may call."""
+    for module in (everlog, everlog.testing):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                yield name_of(thing)
+    for cls in METHODS_TOO:
+        yield name_of(cls)
+        for name, member in vars(cls).items():
+            if not name.startswith("_"):
+                function = member.fget if isinstance(member, property) else getattr(cls, name)
+                if inspect.isfunction(function):
+                    yield name_of(function)
+
+
+REQUIRED = sorted({"everlog", *public_callables()} - NOT_CALLED_BY_PROGRAMS)
+
+
+def prepared_for(docstring: Docstring) -> Prepare:
+    """Examples of the public face begin with the names of `everlog`; others with their module's."""
+    if docstring.name in REQUIRED:
+        return a_store_with_a_user
+
+    @asynccontextmanager
+    async def prepare() -> AsyncGenerator[Namespace, None]:
+        yield dict(vars(import_module(module_of(docstring))))
+
+    return prepare
+
+
+def module_of(docstring: Docstring) -> str:
+    return ".".join(docstring.path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
+def docstring(text: str, name: str = "made.up") -> Docstring:
+    return Docstring(name, Path("made_up.py"), 1, inspect.cleandoc(text))
+
+
+@pytest.mark.parametrize("docstring", WITH_EXAMPLES, ids=lambda docstring: docstring.name)
+def test_the_examples_of_a_docstring_run_and_say_what_they_show(
+    docstring: Docstring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where `sqlite:///users.db` of an example is
+    failures = failures_of(docstring, prepared_for(docstring))
+    assert not failures, "\n\n" + "\n".join(failures)
+
+
+def test_every_public_callable_has_an_example() -> None:
+    assert without_example(REQUIRED, DOCSTRINGS) == []
+
+
+def test_what_needs_no_example_exists_and_has_none() -> None:
+    assert set(public_callables()) >= NOT_CALLED_BY_PROGRAMS
+    assert without_example(NOT_CALLED_BY_PROGRAMS, DOCSTRINGS) == sorted(NOT_CALLED_BY_PROGRAMS)
+
+
+def test_the_public_callables_are_found_in_all_their_kinds() -> None:
+    assert {
+        "everlog.core.event.event",  # a function
+        "everlog.subscriptions.causation.caused_by",  # a decorated one
+        "everlog.errors.WrongVersion",  # a class
+        "everlog.store.event_store.EventStore.open",  # a static method
+        "everlog.store.event_store.EventStore.read",  # an overloaded one
+        "everlog.store.event_store.EventStore.capabilities",  # a property
+        "everlog.store.relations.Relations.add",  # of an attribute of a store
+        "everlog.testing.builders.record_of",
+    } <= set(REQUIRED)
+
+
+def test_every_error_that_a_docstring_says_is_raised_exists() -> None:
+    named = [
+        (docstring.name, error)
+        for docstring in DOCSTRINGS
+        for sentence in re.findall(r"\b[Rr]aises? ([^.]*)", docstring.text)
+        for error in re.findall(r"`([A-Z]\w+)`", sentence)
+    ]
+    assert len(named) > 50
+    known = {**vars(builtins), **vars(everlog.errors), **vars(everlog.core.misfit)}
+    assert [(name, error) for name, error in named if error not in known] == []
+
+
+# --- tests of the test ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("example", "told"),
+    [
+        (">>> 1 + 1\n3", "Expected:\n    3\nGot:\n    2"),
+        (">>> print('a')\nb", "Got:\n    a"),
+        (">>> 1 + 1", "Expected nothing"),
+        (">>> x = 1\n1", "Got nothing"),
+        (">>> 1 / 0", "ZeroDivisionError: division by zero"),
+        (">>> x =", "SyntaxError"),
+        (">>> 1\nTraceback (most recent call last):\nValueError: no", "Nothing was raised"),
+        (
+            ">>> int('a')\nTraceback (most recent call last):\n    ...\nValueError: b",
+            "Raised:\n    ValueError: invalid literal",
+        ),
+        (">>> await asyncio.sleep(0, result=1)\n2", "Got:\n    1"),
+        (
+            ">>> [record.version async for record in store.read('user-1')]\n[1, 2, 3]",
+            "Got:\n    [1, 2]",
+        ),
+        (">>> await store.get(User, 'user-1')\n<User 'user-1' version 7>", "version 2"),
+    ],
+)
+def test_an_example_that_is_not_true_is_told(example: str, told: str) -> None:
+    [failure] = failures_of(docstring(f"Does.\n\n{example}\n"), a_store_with_a_user)
+    assert told in failure
+    assert failure.startswith("made_up.py:3: made.up\n")
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        ">>> 1 + 1\n2",
+        ">>> x = 1\n>>> x\n1",
+        ">>> async with EventStore.open('memory:') as other:\n"
+        "...     (await other.info()).position\n0",
+        ">>> async for record in store.read():\n...     print(record.version)\n1\n2",
+        ">>> int('a')\nTraceback (most recent call last):\n    ...\nValueError: invalid ...",
+    ],
+)
+def test_an_example_that_is_true_passes(example: str) -> None:
+    assert failures_of(docstring(example), a_store_with_a_user) == []
+
+
+def test_a_public_callable_without_an_example_is_told() -> None:
+    there = [
+        docstring("Does.\n\n>>> 1\n1", "shown"),
+        docstring("Does.", "described"),
+        docstring("Does: `>>>` is text here.", "quoted"),
+    ]
+    names = ["shown", "described", "quoted", "silent"]
+    assert without_example(names, there) == ["described", "quoted", "silent"]
+
+
+def test_taking_away_the_example_of_append_is_told() -> None:
+    name = name_of(EventStore.append)
+    bare = [
+        one._replace(text=one.text.replace(">>>", "")) if one.name == name else one
+        for one in DOCSTRINGS
+    ]
+    assert without_example(REQUIRED, bare) == [name]

@@ -1,0 +1,107 @@
+"""What the examples of docstrings are about: users, and a store that knows one."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, RootModel
+
+import everlog
+from everlog import AggregateRoot, EventStore, Record, event, reducer
+from everlog.ports.seams import Seams
+from everlog.testing import FakeClock, deterministic_bytes, record_of, scenario
+
+
+class Auditor(BaseModel):
+    auditor: str
+
+
+@event("user:created")
+class UserCreated(BaseModel):
+    email: str
+
+
+@event("user:email-set")
+class EmailSet(RootModel[str]): ...
+
+
+@event("user:blocked", meta=Auditor)
+class UserBlocked(BaseModel): ...
+
+
+@dataclass
+class UserState:
+    email: str = ""
+    blocked: bool = False
+
+
+@reducer("user", initial=UserState)
+def user_reducer(state: UserState, record: Record) -> UserState:
+    match record.data:
+        case UserCreated(email=email) | EmailSet(root=email):
+            state.email = email
+        case UserBlocked():
+            state.blocked = True
+        case _:
+            pass
+    return state
+
+
+class User(AggregateRoot, name="user"):
+    email: str = ""
+
+    def apply(self, record: Record) -> None:
+        match record.data:
+            case UserCreated(email=email) | EmailSet(root=email):
+                self.email = email
+            case _:
+                pass
+
+    def set_email(self, email: str) -> Self:
+        return self.push(EmailSet(email))
+
+
+EVENTS = [UserCreated, EmailSet, UserBlocked]
+
+_NAMES: list[Any] = [
+    AggregateRoot,
+    Auditor,
+    BaseModel,
+    EmailSet,
+    FakeClock,
+    Path,
+    Record,
+    RootModel,
+    Seams,
+    Sequence,
+    User,
+    UserBlocked,
+    UserCreated,
+    UserState,
+    dataclass,
+    datetime,
+    deterministic_bytes,
+    record_of,
+    scenario,
+    timedelta,
+]
+
+
+@asynccontextmanager
+async def a_store_with_a_user() -> AsyncGenerator[dict[str, Any], None]:
+    """Prepares the namespace that the docstring of `everlog` describes."""
+    async with EventStore.open("memory:", events=EVENTS, clock=FakeClock()) as store:
+        await store.append("user-1", UserCreated(email="jane@doe.com"))
+        await store.append("user-1", EmailSet("jane@work.com"))
+        yield {
+            **{name: getattr(everlog, name) for name in everlog.__all__},
+            **{value.__name__: value for value in _NAMES},
+            "UTC": UTC,
+            "asyncio": asyncio,
+            "store": store,
+            "user_reducer": user_reducer,
+        }

@@ -1,5 +1,6 @@
 """SQL is bound, core is pure: two rules of the source, and proof that breaking them is seen."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,27 @@ def test_planted_sql_from_values_is_seen(planted: str) -> None:
 )
 def test_bound_sql_is_left_alone(innocent: str) -> None:
     assert not list(sql_built_from_values(innocent, Path("innocent.py")))
+
+
+# CPython before 3.11.5 can end a possessive group with half of its last round taken.
+POSSESSIVE_GROUP = re.compile(r"\)(?:[*+?]|\{[\d,%d]+\})\+")
+
+
+def test_no_pattern_repeats_a_group_possessively() -> None:
+    found = [
+        (path.name, match.group())
+        for path in sorted(SOURCE.rglob("*.py"))
+        for match in POSSESSIVE_GROUP.finditer(
+            "\n".join(
+                line
+                for line in path.read_text("utf-8").splitlines()
+                if not line.lstrip().startswith("#")
+            )
+        )
+    ]
+    assert found == []
+    assert POSSESSIVE_GROUP.search(r"(?:a)*+")
+    assert POSSESSIVE_GROUP.search("(?:a){1,%d}+")
 
 
 @pytest.mark.parametrize(

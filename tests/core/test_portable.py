@@ -727,3 +727,14 @@ def test_bytes_with_any_doubt_are_not_certain(encoded: bytes) -> None:
 
 def test_the_longest_event_can_be_certain() -> None:
     assert certainly_canonical(b'["' + b"a" * (MAX_EVENT_BYTES - 4) + b'"]')
+
+
+@pytest.mark.parametrize("encoded", [b"[1", b"[1]2", b"{1", b'"a', b"1.", b"1e", b"[1.5e]"])
+def test_half_a_text_is_never_certainly_canonical(encoded: bytes) -> None:
+    assert not certainly_canonical(encoded)
+
+
+@pytest.mark.parametrize("text", ["1.", "1e", "1.5e", "[1.]", "-", "[1", "01"])
+def test_half_a_number_is_refused(text: str) -> None:
+    with pytest.raises(NotPortable):
+        parse(text)

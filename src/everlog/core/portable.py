@@ -113,17 +113,19 @@ def certainly_canonical(encoded: bytes) -> bool:
     )
 
 
+# Groups repeat inside atomic ones, (?>(?:...)*), and not possessively, (?:...)*+: in CPython before
+# 3.11.5 a possessive group can end with half of its last round taken.
 _CERTAIN = re.compile(
     rb"""
-    (?:
+    (?> (?:
         [\[{] [\]},:]*+                                # each bracket that opens is one of MAX_DEPTH
-        (?:
-            (?: "[ !\#-\[\]-\x7f]*+ (?: \\["\\bfnrt] [ !\#-\[\]-\x7f]*+ )*+ "
+        (?> (?:
+            (?: "[ !\#-\[\]-\x7f]*+ (?> (?: \\["\\bfnrt] [ !\#-\[\]-\x7f]*+ )* ) "
               | 0 | -?[1-9][0-9]{0,14}+                # what follows a number is never a digit
               | true | false | null )
             [\]},:]++
-        )*+
-    ){1,%d}+
+        )* )
+    ){1,%d} )
     """
     % MAX_DEPTH,
     re.VERBOSE,
@@ -405,7 +407,9 @@ def _depth(text: str) -> int:
 
 
 # A string that is never closed must be taken whole, or the search would start again at each quote.
-_NO_BRACKETS = re.compile(r'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z))++', re.DOTALL)
+_NO_BRACKETS = re.compile(
+    r'(?>(?:[^"\[\]{}]++|"[^"\\]*+(?>(?:\\.[^"\\]*+)*)(?:"|\\?\Z))+)', re.DOTALL
+)
 _BRACKET_STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
@@ -445,7 +449,7 @@ _read_plain: Callable[[str], object] = json.JSONDecoder(
 
 _SPACE = re.compile(r"[ \t\n\r]*+").match
 _CHUNK = re.compile(r'[^"\\\x00-\x1f]*+').match
-_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*+))((?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+)").match
+_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*+))((?>(?:\.[0-9]++)?)(?>(?:[eE][+-]?[0-9]++)?))").match
 _HEX4 = re.compile(r"[0-9a-fA-F]{4}").match
 _WORD = re.compile(r"-?[A-Za-z_]{1,12}").match
 _WORDS: dict[str, JsonValue] = {"true": True, "false": False, "null": None}

@@ -33,7 +33,8 @@ async def connect(url: str | PathLike[str], *, seams: Seams, options: dict[str, 
     scheme, colon, rest = url.partition(":")
     if not colon:
         shown = _redacted(url)
-        raise InvalidUrl(f"{shown!r} is no URL of a store; did you mean 'sqlite:///{shown}'?")
+        hint = f"did you mean 'sqlite:///{shown}'?" if shown else f"use {KNOWN}"
+        raise InvalidUrl(f"{shown!r} is no URL of a store; {hint}")
     match scheme:
         case "memory":
             if rest.strip("/"):
@@ -90,7 +91,9 @@ def _sqlite(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     merged: dict[str, Any] = {**query, **options}
     _refuse_unknown(url, merged, known=("durability", "timeout_s"))
     if merged.get("durability", "full") not in ("full", "relaxed"):
-        raise InvalidUrl(f"durability={merged['durability']!r} is none; use 'full' or 'relaxed'")
+        raise InvalidUrl(
+            f"durability={merged['durability']!r} is not known; use 'full' or 'relaxed'"
+        )
     if "timeout_s" in merged:
         try:
             merged["timeout_s"] = float(merged["timeout_s"])

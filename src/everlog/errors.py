@@ -59,6 +59,17 @@ class EverlogError(Exception):
     WrongVersion
     """
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception would call the class with the message alone; ours take the facts.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(cls: type[EverlogError], args: tuple[object, ...]) -> EverlogError:
+    """Returns the error that pickle or copy are about to give its attributes."""
+    error = cls.__new__(cls)
+    error.args = args
+    return error
+
 
 # --- what was handed in is wrong ---------------------------------------------------------------
 
@@ -238,16 +249,13 @@ class WrongVersion(Conflict):
     def __init__(self, stream: str, *, expected: object, actual: int) -> None:
         super().__init__(
             f"stream {stream!r} is at version {actual}, expected {expected!r}; "
-            "load it again, decide again, append again"
+            + (
+                "load it again, decide again, append again"
+                if actual
+                else "it has no events: check its name, or append without this expectation"
+            )
         )
         self.stream, self.expected, self.actual = stream, expected, actual
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _wrong_version, (self.stream, self.expected, self.actual)
-
-
-def _wrong_version(stream: str, expected: object, actual: int) -> WrongVersion:
-    return WrongVersion(stream, expected=expected, actual=actual)
 
 
 class IdConflict(Conflict):
@@ -263,7 +271,7 @@ class IdConflict(Conflict):
 
     def __init__(self, event_id: str, differs: str) -> None:
         super().__init__(
-            f"event id {event_id!r} is stored already with another {differs}; "
+            f"event id {event_id!r} is taken by a record with another {differs}; "
             "an id belongs to one event for ever: use a new one"
         )
         self.event_id, self.differs = event_id, differs

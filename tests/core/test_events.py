@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -27,6 +28,7 @@ from pydantic import (
 )
 
 from everlog.core import codec as codec_module
+from everlog.core import fielded
 from everlog.core.event import EventType, Registry, event, event_type_of
 from everlog.core.portable import is_canonical
 from everlog.core.record import Record, StoredRecord
@@ -466,6 +468,209 @@ def test_an_event_of_over_a_mebibyte_is_refused() -> None:
             encoded(Bare(text))
 
 
+# --- what an __eq__ or a declared class hides ---------------------------------------------------
+
+
+@dataclass
+class Unseen:
+    id: int
+    ratio: float | None = field(default=None, compare=False)
+
+
+@dataclass
+class UnseenKeys:
+    keys: dict[int | str, int] = field(default_factory=dict[int | str, int], compare=False)
+
+
+class SameId(BaseModel):
+    id: int
+    ratio: float | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SameId) and self.id == other.id
+
+
+class SameIdStruct(msgspec.Struct):
+    id: int
+    ratio: float | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SameIdStruct) and self.id == other.id
+
+
+@dataclass
+class Animal:
+    name: str
+
+
+@dataclass
+class Dog(Animal):
+    breed: str
+
+
+@dataclass
+class LikeAny(Animal):
+    breed: str
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Stone:
+    name: str
+
+
+@dataclass(frozen=True)
+class Gem(Stone):
+    carat: int
+
+
+class Beast(BaseModel):
+    name: str
+
+
+class Wolf(Beast):
+    pack: str
+
+
+class Kennel(BaseModel):
+    pet: Beast
+
+
+class Fish(msgspec.Struct):
+    name: str
+
+
+class Shark(Fish):
+    teeth: int
+
+
+class Loose(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    name: str = ""
+
+
+@dataclass
+class Stamped:
+    text: str
+    mark: int = field(default=0, init=False)
+
+
+def event_of(annotation: Any, kind: str) -> type[Any]:
+    """Makes an event class with one field."""
+    namespace: dict[str, Any] = {"__annotations__": {"pet": annotation}, "__module__": __name__}
+    made: type[Any]
+    match kind:
+        case "model":
+            made = types.new_class("E", (BaseModel,), {}, lambda ns: ns.update(namespace))
+        case "struct":
+            made = msgspec.defstruct("E", [("pet", annotation)])
+        case _:
+            made = dataclass(type("E", (), namespace))
+    Registry([event("e")(made)])
+    return made
+
+
+@pytest.mark.parametrize("cls", [Unseen, SameId, SameIdStruct])
+@pytest.mark.parametrize("kind", ["model", "struct", "dataclass"])
+def test_a_field_that_an_eq_leaves_out_is_not_lost(cls: type[Any], kind: str) -> None:
+    if issubclass(cls, msgspec.Struct) != (kind == "struct"):
+        return
+    lost = cls(id=1, ratio=float("nan"))
+    within = event_of(cls, kind)
+    with pytest.raises(NotPortable) as caught:
+        event_type_of(within).encode(within(pet=lost), None)
+    assert caught.value.path == "data.pet.ratio"
+    itself: type[Any] = types.new_class("Itself", (cls,), {})
+    Registry([event("itself")(itself)])
+    with pytest.raises(NotPortable) as caught:
+        event_type_of(itself).encode(itself(id=1, ratio=float("nan")), None)
+    assert caught.value.path == "data.ratio"
+    assert event_type_of(itself).encode(itself(id=1, ratio=2.0), None)[0] == '{"id":1,"ratio":2}'
+
+
+def test_keys_that_an_eq_leaves_out_do_not_become_one() -> None:
+    within = event_of(UnseenKeys, "dataclass")
+    with pytest.raises(NotPortable, match="twice"):
+        event_type_of(within).encode(within(pet=UnseenKeys({1: 10, "1": 20})), None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "annotation", "value", "path", "lost"),
+    [
+        ("dataclass", Animal, Dog("Rex", "pug"), "data.pet", "breed"),
+        ("dataclass", Animal, LikeAny("Rex", "pug"), "data.pet", "breed"),
+        ("dataclass", list[Animal], [Animal("a"), Dog("Rex", "pug")], "data.pet[1]", "breed"),
+        ("dataclass", set[Stone], {Stone("a"), Gem("b", 2)}, "", "carat"),
+        ("dataclass", dict[int, Animal], {1: Dog("Rex", "pug")}, "data.pet.1", "breed"),
+        ("dataclass", Animal | None, Dog("Rex", "pug"), "data.pet", "breed"),
+        ("dataclass", Beast, Wolf(name="w", pack="p"), "data.pet", "pack"),
+        ("dataclass", Any, Kennel(pet=Wolf(name="w", pack="p")), "data.pet.pet", "pack"),
+        ("model", Beast, Wolf(name="w", pack="p"), "data.pet", "pack"),
+        ("model", Animal, Dog("Rex", "pug"), "data.pet", "breed"),
+        ("model", tuple[Beast, ...], (Wolf(name="w", pack="p"),), "data.pet[0]", "pack"),
+        ("model", Loose, Loose(name="a", more=1), "data.pet", "more"),  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        ("struct", Fish, Shark("s", 300), "data.pet", "teeth"),
+        ("struct", list[Fish], [Shark("s", 300)], "data.pet[0]", "teeth"),
+        ("struct", Animal, Dog("Rex", "pug"), "data.pet", "breed"),
+    ],
+)
+def test_what_a_subclass_adds_is_refused_and_not_dropped(
+    kind: str, annotation: Any, value: Any, path: str, lost: str
+) -> None:
+    made = event_of(annotation, kind)
+    with pytest.raises(EventValidationError, match=f"would be stored without {lost}") as caught:
+        event_type_of(made).encode(made(pet=value), None)
+    assert [problem[0] for problem in caught.value.problems] == [path] or not path
+
+
+def test_a_subclass_that_is_declared_or_adds_nothing_is_stored() -> None:
+    made = event_of(Animal | Dog, "dataclass")
+    text = event_type_of(made).encode(made(pet=Dog("Rex", "pug")), None)[0]
+    assert text == '{"pet":{"breed":"pug","name":"Rex"}}'
+    assert event_type_of(made).codec.decode(text) == made(pet=Dog("Rex", "pug"))
+
+    class Same(Animal): ...
+
+    made = event_of(Animal, "dataclass")
+    assert event_type_of(made).encode(made(pet=Same("Rex")), None)[0] == '{"pet":{"name":"Rex"}}'
+
+
+def test_what_a_dataclass_does_not_read_is_refused_unless_it_is_computed() -> None:
+    Registry([event("stamped")(Stamped)])
+    stamped = Stamped("a")
+    assert event_type_of(Stamped).encode(stamped, None)[0] == '{"mark":0,"text":"a"}'
+    stamped.mark = 5
+    with pytest.raises(EventValidationError, match=r"data\.mark: is 5 and would be read as 0"):
+        event_type_of(Stamped).encode(stamped, None)
+
+
+def test_equality_is_trusted_where_it_sees_all_fields_and_only_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole: list[type[Any]] = [
+        *(Animal, Dog, Line, Data, Slotted, Stone, Gem, EmptyData, Bare, Nested, Open),
+        *(Plain, Tagged, Arrayed, EmptyStruct),
+    ]
+    others: list[type[Any]] = [Unseen, UnseenKeys, SameId, SameIdStruct, LikeAny, Elsewhere]
+    assert list(filter(fielded.sees_all_fields, [*others, *whole])) == whole
+
+    def everybody(cls: object) -> bool:
+        return True
+
+    monkeypatch.setattr(codec_module, "sees_all_fields", everybody)
+    monkeypatch.setattr(codec_module, "all_compare", everybody)
+    hidden: list[tuple[type[Any], str]] = [
+        (Unseen, "dataclass"),
+        (SameId, "model"),
+        (SameIdStruct, "struct"),
+    ]
+    for cls, kind in hidden:
+        with pytest.raises(pytest.fail.Exception):
+            test_a_field_that_an_eq_leaves_out_is_not_lost(cls, kind)
+
+
 # --- unknown fields -----------------------------------------------------------------------------
 
 
@@ -604,7 +809,7 @@ def test_a_registry_says_what_it_knows_when_it_does_not_know_an_event() -> None:
         registry.of_event(Empty())
     with pytest.raises(UnknownEvent, match="not the class"):
         registry.of_event(Bare)
-    with pytest.raises(UnknownEvent, match="decorate"):
+    with pytest.raises(UnknownEvent, match="instance of an event class"):
         registry.of_event("jane")
     with pytest.raises(UnknownEvent, match="Empty"):
         registry.name_of(Empty)

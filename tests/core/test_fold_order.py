@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everlog.core import fold_order
-from everlog.core.fold_order import merge
+from everlog.core.fold_order import LATE, merge
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor
 
@@ -101,7 +101,7 @@ def test_a_run_that_has_not_ended_stops_the_page_and_not_the_reading() -> None:
     assert (page, cursor) == ([], START)
     page, cursor = merge([first], [late], on_time_ended=False, late_ended=True, start=START, size=5)
     assert page == [late, first]
-    assert cursor == Cursor(first.position, late.order, 2)
+    assert cursor == Cursor(first.position, late.order, 2, LATE)
 
 
 def test_a_merge_that_does_not_wait_for_the_other_run_is_seen(

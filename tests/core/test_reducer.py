@@ -102,3 +102,23 @@ def test_what_is_no_reducer_is_refused_with_what_to_do() -> None:
                 await store.reduce(function, "a")
 
     run(main)
+
+
+def test_two_reducers_of_one_name_never_share_a_snapshot() -> None:
+    @reducer("count", initial=int)
+    def one_by_one(state: int, record: Record[Any]) -> int:
+        return state + 1
+
+    @reducer("count", initial=int)
+    def tenfold(state: int, record: Record[Any]) -> int:
+        return state + 10
+
+    async def main() -> None:
+        async with EventStore.open("memory:", events=[Noted]) as store:
+            await store.append("a", Noted(1), Noted(2))
+            await store.snapshots.create(one_by_one, "a")
+            with pytest.raises(EventDefinitionError, match="both named 'count', version 1"):
+                await store.reduce(tenfold, "a")
+            assert await store.reduce(one_by_one, "a") == 2
+
+    run(main)

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -70,10 +71,58 @@ def test_every_link_in_a_document_leads_to_a_file(document: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "docs/adr/0003-hash-and-chain.md"])
-def test_the_files_that_a_document_names_exist(name: str) -> None:
-    text = (ROOT / name).read_text("utf-8")
-    named = re.findall(r"`((?:core|ports|store|adapters|subscriptions)/[\w/]+\.py)`", text)
-    assert named
-    missing = [file for file in named if not (ROOT / "src" / "everlog" / file).exists()]
-    assert missing == []
+# Named because they are not there, or not in a fresh copy.
+NOT_THERE = {"utils.py", "uv.lock", ".venv/"}
+
+
+def files_named_in(text: str) -> list[str]:
+    """The files and folders in `code` of a text: what has a slash or the ending of a file."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    path = r"`((?:[\w.*-]+/)+(?:[\w.*-]+)?|[\w-]+\.(?:py|md|toml|txt|json|lock|sql))`"
+    return re.findall(path, prose)
+
+
+def files_missing(names: Iterable[str], document: Path) -> list[str]:
+    """Those that are found neither from the root, nor in the package, nor beside the document."""
+    package = ROOT / "src" / "everlog"
+
+    def there(name: str) -> bool:
+        if name in NOT_THERE:
+            return True
+        if "/" not in name and any(package.rglob(name)):  # `reading.py`, which every adapter has
+            return True
+        places = (ROOT, ROOT / "src", package, document.parent)
+        return any(any(place.glob(name.rstrip("/"))) for place in places)
+
+    return [name for name in names if not there(name)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_files_that_a_document_names_exist(document: Path) -> None:
+    named = files_named_in(document.read_text("utf-8"))
+    print(named)
+    assert files_missing(named, document) == []
+
+
+def test_the_files_that_documents_name_are_found_in_all_their_spellings() -> None:
+    named = {name for document in DOCUMENTS for name in files_named_in(document.read_text("utf-8"))}
+    assert {
+        "core/sequencer.py",  # from the package
+        "tests/core/vectors.json",  # from the root
+        "everlog/testing/contract/",  # a folder
+        "adapters/*/reading.py",  # in each
+        "tables.py",  # the name alone
+        "requirements/dev.txt",
+    } <= named
+
+
+def test_a_file_that_a_document_names_and_that_is_missing_is_told() -> None:
+    text = """See `core/made_up.py`, `made_up.md`, `tests/made_up/`, `adapters/*/made_up.py` and
+    `core/sequencer.py`, `docs/adr/`, `store.read()`, `sqlite:///users.db`, `everlog.testing`.
+```sh
+cat `core/in_a_program.py`
+```
+"""
+    missing = ["core/made_up.py", "made_up.md", "tests/made_up/", "adapters/*/made_up.py"]
+    assert files_named_in(text) == [*missing, "core/sequencer.py", "docs/adr/"]
+    assert files_missing(files_named_in(text), ROOT / "README.md") == missing

@@ -14,17 +14,24 @@ from typing import Any
 import pytest
 
 from everlog import (
+    EXISTS,
+    AggregateRoot,
+    CannotOpen,
     EventStore,
     EventValidationError,
     InvalidInput,
     NotPortable,
+    Projector,
     Record,
     StoreClosed,
     UnknownEvent,
+    WrongVersion,
     event,
     every,
     to,
 )
+from everlog.adapters.sqlite.ledger import SqliteLedger
+from everlog.core.stamp import to_original
 from everlog.errors import (
     EventAlreadyRegistered,
     EventDefinitionError,
@@ -248,8 +255,8 @@ UNKNOWN: dict[str, tuple[object, str]] = {
     "an event that the store was not given": (NotGiven(name="x"), "events=[...]"),
     "a class in the place of an instance": (Data, "pass an instance, Data(...)"),
     "a class that is no event": (Auditor(auditor="x"), "decorate its class"),
-    "a dict": ({"name": "x"}, "decorate its class"),
-    "None": (None, "decorate its class"),
+    "a dict": ({"name": "x"}, "instance of an event class"),
+    "None": (None, "instance of an event class"),
 }
 
 
@@ -582,7 +589,9 @@ def test_a_naive_datetime_is_refused_at_every_door(url: str, door: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["yesterday", None, 5, "0" * 31])
 def test_a_past_that_is_no_moment_is_refused(url: str, wrong: Any) -> None:
-    refused(url, InvalidStamp, lambda store: _past_created(store, wrong), "aware datetime")
+    refused(
+        url, InvalidStamp, lambda store: _past_created(store, wrong), "datetime with a time zone"
+    )
 
 
 # --- a store that is closed, or another loop's ---
@@ -755,5 +764,66 @@ def test_a_path_opens_the_sqlite_file_of_that_name_however_odd_it_is(tmp_path: P
             async with EventStore.open(tmp_path / name) as store:
                 assert (await store.info()).position == 0
             assert (tmp_path / name).exists()
+
+    asyncio.run(main())
+
+
+class Counter(AggregateRoot, name="counter"):
+    def apply(self, record: Record[Any]) -> None: ...
+
+
+def test_a_first_mistake_is_told_what_to_write_instead(tmp_path: Path) -> None:
+    async def main() -> None:
+        opening: Any = EventStore.open("memory:", events=EVENTS)
+        with pytest.raises(AttributeError, match="async with EventStore"):
+            await opening.append("thing-1", Data("x"))
+        async with EventStore.open("memory:", events=EVENTS) as store:
+            anything: Any = store
+            with pytest.raises(TypeError, match="async for"):
+                list(anything.read())
+            with pytest.raises(TypeError, match="async for"):
+                await anything.read()
+            with pytest.raises(InvalidInput, match="aggregate class"):
+                await anything.get("thing-1")
+            with pytest.raises(InvalidInput, match=r"projector\.handle"):
+                anything.on_appended(Projector())
+            with pytest.raises(InvalidName, match="stream"):
+                await anything.append(Data("x"))
+            with pytest.raises(UnknownEvent, match="one by one"):
+                await anything.append("thing-1", [Data("x")])
+            with pytest.raises(WrongVersion, match="has no events"):
+                await store.append("thing-1", Data("x"), expect=EXISTS)
+            assert (await store.info()).position == 0
+            assert store.ledger.identity.ledger in repr(store)
+        with pytest.raises(EventDefinitionError, match="above the handler"):
+            unchecked(Projector().once)(lambda record: None)  # pyright: ignore[reportUnknownLambdaType]
+        with pytest.raises(EventDefinitionError, match=r"store\.new"):
+            Counter()
+        with pytest.raises(EventDefinitionError, match="never be called"):
+
+            class WithInit(Counter, name="with-init"):  # pyright: ignore[reportUnusedClass]
+                def __init__(self) -> None: ...
+
+    asyncio.run(main())
+
+
+def test_where_the_lock_cannot_be_no_ledger_is_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "log.db-lock").mkdir()
+
+    async def main() -> None:
+        with pytest.raises(CannotOpen, match=r"log\.db-lock"):
+            await SqliteLedger.open(str(tmp_path / "log.db"), guard_checkpoints=True)
+
+    asyncio.run(main())
+    assert [path.name for path in tmp_path.iterdir()] == ["log.db-lock"]
+
+
+def test_a_stamp_of_the_original_is_a_moment_of_the_past() -> None:
+    async def main() -> None:
+        async with EventStore.open("memory:", events=EVENTS) as store:
+            record = store.past("thing-1", Data("x"), created="mkdsn5a8-00003")
+            await store.import_records([record])
+            [found] = await store.read().to_list()
+            assert to_original(found.created) == "mkdsn5a8-00003"
 
     asyncio.run(main())

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from everlog import (
     StoreClosed,
     to,
 )
-from everlog.errors import HandlerFailed, MisusedStore
+from everlog.errors import HandlerFailed, InvalidInput, MisusedStore
+from everlog.store import hooks as hooks_module
 from everlog.store.hooks import Hooks
 from tests.store.watched import Gate, Noted, Notes, numbers, run, turns, watched
 
@@ -547,6 +549,182 @@ def test_close_inside_a_hook_does_not_wait_for_that_hook() -> None:
         assert closed == [True]
 
     run(main)
+
+
+@pytest.mark.parametrize("how", ["handle", "push", "batch"])
+def test_close_cancels_the_handlers_that_outlast_its_timeout(how: str) -> None:
+    async def main() -> None:
+        projector, gate, ended = Projector(), Gate(), list[str]()
+        store = await EventStore.open("memory:", events=[Noted])
+
+        async def hold(record: object) -> None:
+            try:
+                await gate.passed()
+                ended.append("handled")
+            finally:
+                await turns()
+                ended.append("ended")
+
+        projector.all(Noted)(hold)
+        projector.batch("bulk")(hold)
+
+        async def hook(appended: Appended) -> None:
+            for record in appended.records:
+                await projector.push(record)
+
+        store.on_appended(hook if how == "push" else projector.handle)
+        gate.close()
+        batch = "bulk" if how == "batch" else None
+        many = [to("a", Noted(1)), to("b", Noted(2))]
+        task = asyncio.create_task(store.append_many(many, batch=batch))
+        behind = asyncio.create_task(store.append("a", Noted(3)))
+        await gate.reached.wait()
+        await turns()
+        await store.close(timeout_s=0)
+        begun = len(ended)
+        assert set(ended) == {"ended"}
+        gate.open()
+        await asyncio.gather(task, behind)
+        await turns()
+        assert len(ended) == begun, "nothing begins or goes on after the store was closed"
+
+    run(main)
+
+
+@pytest.mark.parametrize("where", ["hook", "handler"])
+def test_close_does_not_wait_for_ever_for_what_ignores_its_cancellation(
+    where: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks_module, "UNWIND_S", 0.01)
+
+    async def main() -> None:
+        projector, gate = Projector(), Gate()
+        store = await EventStore.open("memory:", events=[Noted])
+
+        async def stubborn(_: object) -> None:
+            for _ in range(2):
+                with suppress(asyncio.CancelledError):
+                    await gate.passed()
+
+        projector.all(Noted)(stubborn)
+        store.on_appended(stubborn if where == "hook" else projector.handle)
+        gate.close()
+        task = asyncio.create_task(store.append("a", Noted(1)))
+        await gate.reached.wait()
+        async with asyncio.timeout(10):
+            await store.close(timeout_s=0)
+        assert not task.done()
+        gate.open()
+        await task
+
+    with caplog.at_level(logging.ERROR, logger="everlog"):
+        run(main)
+    assert "1 hook" in caplog.text
+    assert "left" in caplog.text
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["awaits after it", "returns at once"])
+def test_a_hook_that_cancels_its_own_task_has_failed_and_is_reported(late: bool) -> None:
+    async def main(store: EventStore) -> None:
+        failures, told = list[HookFailure](), list[int]()
+
+        async def suicidal(appended: Appended) -> None:
+            told.append(appended.records[0].position)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            if not late:
+                await asyncio.sleep(0)
+
+        store.on_appended(suicidal)
+        store.on_error(failures.append)
+        await store.append("a", Noted(1))
+        await store.append("a", Noted(2))
+        assert told == [1, 2]
+        assert len(failures) == 2
+
+    in_memory(main)
+
+
+def test_what_cannot_be_called_is_refused_as_a_hook() -> None:
+    async def main(store: EventStore) -> None:
+        wrongs: list[Any] = [None, "print", Projector()]
+        for wrong in wrongs:
+            for add in (store.on_appended, store.on_error):
+                with pytest.raises(InvalidInput, match="cannot be called"):
+                    add(wrong)
+        await store.append("a", Noted(1))
+
+    in_memory(main)
+
+
+# --- tasks that outlive the handler that started them --------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["hook", "handler", "error hook"])
+def test_a_task_started_in_a_handler_waits_for_hooks_once_that_handler_has_ended(
+    where: str,
+) -> None:
+    async def main(store: EventStore) -> None:
+        gate, slow = Gate(), Gate()
+        tasks: list[asyncio.Task[None]] = []
+        waited: list[bool] = []
+
+        async def behind() -> None:
+            await gate.passed()
+            slow.close()
+            append = asyncio.create_task(store.append("a", Noted(2)))
+            await slow.reached.wait()
+            await turns()
+            waited.append(not append.done())
+            slow.open()
+            await append
+            await store.drained()
+
+        async def start(_: object) -> None:
+            if not tasks:
+                tasks.append(asyncio.create_task(behind()))
+                await turns()
+
+        async def hook(appended: Appended) -> None:
+            await slow.passed()
+            if where == "hook":
+                await start(appended)
+            if where == "error hook" and not tasks:
+                raise ZeroDivisionError
+
+        projector = Projector()
+        if where == "handler":
+            projector.all(Noted)(start)
+        store.on_appended(projector.handle)
+        store.on_error(start)
+        store.on_appended(hook)
+        gate.close()
+        await store.append("a", Noted(1))
+        gate.open()
+        await asyncio.gather(*tasks)
+        assert waited == [True]
+
+    in_memory(main)
+
+
+def test_a_handler_may_wait_for_a_task_of_its_own_that_appends() -> None:
+    async def main(store: EventStore) -> None:
+        projector, handled = Projector(), list[int]()
+
+        @projector.once(Noted)
+        async def follow(record: Record[Noted]) -> None:
+            if record.data.number < 5:
+                append = store.append(record.stream, Noted(record.data.number + 1))
+                await asyncio.create_task(append)
+            handled.append(record.data.number)
+
+        store.on_appended(projector.handle)
+        await store.append("a", Noted(1))
+        await store.drained()
+        assert handled == [1, 2, 3, 4, 5]
+
+    in_memory(main)
 
 
 # --- a fault, planted ---------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
@@ -470,7 +471,7 @@ def test_a_handler_that_fails_stops_neither_its_neighbours_nor_the_records_behin
     in_memory(main)
 
 
-def test_what_is_cancelled_from_outside_stays_cancelled() -> None:
+def test_a_push_that_is_cancelled_cancels_its_handlers_and_no_others() -> None:
     async def main() -> None:
         projector, gate, ended = Projector(), Gate(), list[str]()
 
@@ -488,22 +489,128 @@ def test_what_is_cancelled_from_outside_stays_cancelled() -> None:
             await task
         gate.open()
         await projector.push(record)
-        assert ended == ["handler", "handler"]
+        assert ended == ["handler"], "the first was cancelled with who waited for it"
 
     run(main)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["awaits after it", "returns at once"])
+def test_a_handler_that_cancels_its_own_task_fails_alone_and_is_told_as_such(late: bool) -> None:
+    async def main(store: EventStore) -> None:
+        projector, seen, failures = Projector(), list[int](), list[HookFailure]()
+
+        @projector.all(Noted)
+        async def suicidal(record: Record[Noted]) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            if not late:
+                await asyncio.sleep(0)
+
+        @projector.batch("bulk")
+        async def suicidal_too(records: Sequence[Record[Any]]) -> None:
+            await suicidal(records[0])
+
+        @projector.batch("bulk")
+        async def bulk(records: Sequence[Record[Any]]) -> None:
+            seen.extend(record.data.number for record in records)
+
+        @projector.all(Noted)
+        async def good(record: Record[Noted]) -> None:
+            seen.append(record.data.number)
+
+        store.on_appended(projector.handle)
+        store.on_error(failures.append)
+        records = [
+            *await store.append("a", Noted(1), Noted(2)),
+            *await store.append_many([to("a", Noted(3)), to("b", Noted(4))], batch="bulk"),
+            *await store.append("b", Noted(5)),
+        ]
+        assert seen == [1, 2, 3, 4, 5]
+        errors: list[Any] = []
+        for failure in failures:
+            error: Any = failure.error
+            errors += getattr(error, "exceptions", [error])
+        assert all(isinstance(error, HandlerFailed) for error in errors)
+        assert [id for error in errors for id in error.record_ids] == [r.id for r in records]
+        assert all("suicidal" in error.handler for error in errors)
+        with pytest.raises(HandlerFailed, match="suicidal"):
+            await projector.push(records[0])
+
+    in_memory(main)
+
+
+def test_a_plain_handler_that_is_cancelled_holds_its_stream_until_its_thread_has_ended() -> None:
+    async def main() -> None:
+        projector, seen = Projector(), list[str]()
+        begun, go_on = threading.Event(), threading.Event()
+
+        @projector.on(Noted)
+        def handler(record: Record[Noted]) -> None:
+            if record.data.number == 1:
+                begun.set()
+                go_on.wait(timeout=20)
+            seen.append(f"handled {record.data.number}")
+
+        first, second = await some_records(Noted(1), Noted(2))
+        pushing = asyncio.create_task(projector.push(first))
+        await asyncio.to_thread(begun.wait, 20)
+        pushing.cancel()
+        behind = asyncio.create_task(projector.push(second))
+        await turns()
+        assert not pushing.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await pushing
+        await behind
+        assert seen == ["handled 1", "handled 2"]
+
+    run(main)
+
+
+def test_a_projector_of_a_module_outlives_the_loops_in_which_it_was_used() -> None:
+    projector, seen = Projector(), list[int]()
+    held_up = asyncio.Event()
+
+    @projector.on(Noted)
+    async def handler(record: Record[Noted]) -> None:
+        if record.data.number == 1:
+            await held_up.wait()
+        seen.append(record.data.number)
+
+    async def dies() -> None:
+        store = await EventStore.open("memory:", events=[Noted])
+        store.on_appended(projector.handle)
+        tasks.append(asyncio.create_task(store.append("a", Noted(1))))
+        await turns(50)
+
+    async def main(store: EventStore) -> None:
+        store.on_appended(projector.handle)
+        await store.append("a", Noted(2))
+
+    tasks: list[asyncio.Task[Any]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(dies())
+    loop.close()
+    in_memory(main)
+    tasks.clear()
+    gc.collect()  # which ends what the loop left behind, and nothing of it raises
+    assert seen == [2]
 
 
 # --- a handler that would wait for itself -------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["push", "handle", "replay", "push_many"])
-def test_a_handler_that_pushes_to_its_own_stream_by_hand_raises_instead_of_hanging(
-    how: str,
+@pytest.mark.parametrize("stream", ["a", "b"], ids=["own stream", "another stream"])
+@pytest.mark.parametrize("how", ["push", "handle", "replay", "push_many", "gathered", "thread"])
+def test_a_handler_that_pushes_by_hand_raises_instead_of_waiting_for_ever(
+    how: str, stream: str
 ) -> None:
     async def main() -> None:
         projector, raised = Projector(), list[MisusedStore]()
+        loop = asyncio.get_running_loop()
         [record] = await some_records(Noted(1))
-        [elsewhere] = await some_records(Noted(2), stream="b")
+        [pushed] = await some_records(Noted(2), stream=stream)
 
         @projector.batch("bulk")
         async def bulk(records: Sequence[Record[Any]]) -> None:
@@ -512,42 +619,105 @@ def test_a_handler_that_pushes_to_its_own_stream_by_hand_raises_instead_of_hangi
         async def again() -> None:
             match how:
                 case "push":
-                    await projector.push(record)
+                    await projector.push(pushed)
                 case "handle":
-                    await projector.handle(Appended((record,)))
+                    await projector.handle(Appended((pushed,)))
                 case "replay":
-                    await projector.replay([record])
+                    await projector.replay([pushed])
+                case "push_many":
+                    await projector.push_many("bulk", [pushed])
+                case "gathered":
+                    await asyncio.gather(projector.push(pushed))
                 case _:
-                    await projector.push_many("bulk", [elsewhere, record])
+                    pushing = asyncio.run_coroutine_threadsafe
+                    await asyncio.to_thread(
+                        lambda: pushing(projector.push(pushed), loop).result(timeout=10)
+                    )
 
         @projector.on(Noted)
         async def handler(record: Record[Noted]) -> None:
-            if record.stream == "b":
+            if record.data.number == 2:
                 return
-            with pytest.raises(MisusedStore, match="'a'") as caught:
+            with pytest.raises(MisusedStore, match="append the event instead") as caught:
                 await again()
             raised.append(caught.value)
 
         await projector.push(record)
         assert len(raised) == 1
-        await projector.push(elsewhere)  # and nothing is blocked
+        await projector.push(pushed)  # and nothing is blocked
         await projector.push(record)
 
     run(main)
 
 
-def test_a_handler_may_push_to_another_stream_and_wait_for_it() -> None:
-    async def main() -> None:
-        projector, seen = Projector(), list[str]()
-        [there] = await some_records(Noted(2), stream="b")
+def test_handlers_that_push_to_each_others_streams_raise_instead_of_waiting_for_ever() -> None:
+    async def main(store: EventStore) -> None:
+        projector, both, failures = Projector(), asyncio.Barrier(2), list[HookFailure]()
+        others = {"b": (await store.append("a", Noted(2)))[0]}
+        others["a"] = (await store.append("b", Noted(2)))[0]
 
         @projector.on(Noted)
         async def handler(record: Record[Noted]) -> None:
-            if record.stream == "a":
-                await projector.push(there)
-            seen.append(record.stream)
+            if record.data.number == 1:
+                await both.wait()
+                await projector.push(others[record.stream])
+
+        store.on_appended(projector.handle)
+        store.on_error(failures.append)
+        await asyncio.gather(store.append("a", Noted(1)), store.append("b", Noted(1)))
+        assert len(failures) == 2
+        assert all(isinstance(f.error.__cause__, MisusedStore) for f in failures)
+
+    in_memory(main)
+
+
+def test_a_handler_that_pushes_to_a_stream_which_a_batch_waits_for_raises_too() -> None:
+    async def main(store: EventStore) -> None:
+        projector, gate, seen = Projector(), Gate(), list[int]()
+        failures: list[HookFailure] = []
+        [there] = await store.append("b", Noted(2))
+
+        @projector.on(Noted)
+        async def handler(record: Record[Noted]) -> None:
+            await gate.passed()
+            await projector.push(there)
+
+        @projector.batch("k")
+        async def bulk(records: Sequence[Record[Any]]) -> None:
+            seen.append(len(records))
+
+        store.on_appended(projector.handle)
+        store.on_error(failures.append)
+        gate.close()
+        first = asyncio.create_task(store.append("a", Noted(1)))
+        await gate.reached.wait()
+        batch = asyncio.create_task(
+            store.append_many([to("a", Noted(3)), to("b", Noted(3))], batch="k")
+        )
+        await turns(30)
+        gate.open()
+        await asyncio.gather(first, batch)
+        [failure] = failures
+        assert isinstance(failure.error.__cause__, MisusedStore)
+        assert seen == [2]
+
+    in_memory(main)
+
+
+def test_a_handler_may_push_to_another_projector_and_wait_for_it() -> None:
+    async def main() -> None:
+        projector, other, seen = Projector(), Projector(), list[str]()
+
+        @projector.on(Noted)
+        async def handler(record: Record[Noted]) -> None:
+            await other.push(record)
+            seen.append("handler")
+
+        @other.on(Noted)
+        async def behind(record: Record[Noted]) -> None:
+            seen.append("behind")
 
         await projector.push((await some_records(Noted(1)))[0])
-        assert seen == ["b", "a"]
+        assert seen == ["behind", "handler"]
 
     run(main)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
+import warnings
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 import pytest
@@ -115,47 +119,54 @@ def test_jobs_across_streams_in_any_order_never_wait_for_each_other_in_a_circle(
     run(main)
 
 
-def test_a_job_that_would_wait_for_itself_raises_also_by_way_of_others() -> None:
+def test_a_job_that_waits_for_another_one_raises_also_by_way_of_other_queues() -> None:
     async def main() -> None:
-        queues, raised = StreamQueues(), list[str]()
+        queues, other, raised = StreamQueues(), StreamQueues(), list[str]()
 
         async def nothing() -> None:
             pass
 
-        def pushing(*streams: str) -> Job:
-            async def work() -> None:
-                if len(streams) == 1:
-                    with pytest.raises(MisusedStore, match=streams[0]):
-                        await queues.put(streams[0], nothing)
-                    raised.append(streams[0])
-                else:
-                    await queues.put(streams[0], pushing(*streams[1:]))
+        async def pushing() -> None:
+            for stream in "ab":
+                with pytest.raises(MisusedStore, match="append the event instead"):
+                    await queues.put(stream, nothing)
+                raised.append(stream)
+            with pytest.raises(MisusedStore, match="append the event instead"):
+                await queues.put_across(["a", "b"], nothing)
 
-            return work
+        async def by_way_of_another() -> None:
+            await other.put("c", pushing)
 
-        await queues.put("a", pushing("a"))
-        await queues.put("a", pushing("b", "c", "a"))
-        await queues.put_across("ab", pushing("b"))
-        assert raised == ["a", "a", "b"]
+        await queues.put("a", pushing)
+        await queues.put("a", by_way_of_another)
+        await queues.put_across("ab", pushing)
+        assert raised == ["a", "b"] * 3
         await queues.put("a", nothing)
+        await queues.put("b", nothing)
 
     run(main)
 
 
-def test_a_refused_job_across_streams_leaves_none_of_them_blocked() -> None:
+def test_a_task_that_outlives_the_job_that_started_it_may_push() -> None:
     async def main() -> None:
-        queues = StreamQueues()
+        queues, gate, ended = StreamQueues(), Gate(), list[str]()
 
-        async def nothing() -> None:
-            pass
+        async def inner() -> None:
+            ended.append("inner")
 
-        async def across() -> None:
-            with pytest.raises(MisusedStore):
-                await queues.put_across(["a", "b"], nothing)
+        async def behind() -> None:
+            await gate.passed()
+            await queues.put("a", inner)
 
-        await queues.put("b", across)
-        await queues.put("a", nothing)
-        await queues.put("b", nothing)
+        async def outer() -> None:
+            tasks.append(asyncio.create_task(behind()))
+
+        tasks: list[asyncio.Task[None]] = []
+        gate.close()
+        await queues.put("a", outer)
+        gate.open()
+        await asyncio.gather(*tasks)
+        assert ended == ["inner"]
 
     run(main)
 
@@ -225,7 +236,7 @@ def test_a_job_runs_in_the_context_it_was_put_from() -> None:
     run(main)
 
 
-def test_a_caller_who_gives_up_waiting_does_not_stop_the_job_or_the_queue() -> None:
+def test_a_caller_who_gives_up_waiting_cancels_its_job_and_not_the_queue() -> None:
     async def main() -> None:
         queues, gate, ended = StreamQueues(), Gate(), list[str]()
 
@@ -244,7 +255,7 @@ def test_a_caller_who_gives_up_waiting_does_not_stop_the_job_or_the_queue() -> N
             await task
         gate.open()
         await queues.put("a", job)
-        assert ended == ["job", "job"]
+        assert ended == ["job"]
 
     run(main)
 
@@ -258,8 +269,7 @@ def test_a_stream_that_has_nothing_to_do_costs_nothing() -> None:
 
         await asyncio.gather(*(queues.put(f"s{n}", nothing) for n in range(1000)))
         await turns()
-        assert not queues._queues  # pyright: ignore[reportPrivateUsage]
-        assert not queues._tasks  # pyright: ignore[reportPrivateUsage]
+        assert not queues._loops  # pyright: ignore[reportPrivateUsage]
 
     run(main)
 
@@ -274,3 +284,186 @@ def test_queues_that_do_not_queue_are_seen_to_overlap(monkeypatch: pytest.Monkey
     monkeypatch.setattr(StreamQueues, "put", put_at_once)
     with pytest.raises((AssertionError, ExceptionGroup)):
         test_jobs_of_one_stream_never_overlap_and_different_streams_do()
+
+
+def test_a_job_that_cancels_its_own_task_stops_neither_the_worker_nor_the_jobs_behind_it() -> None:
+    async def main() -> None:
+        queues, ended = StreamQueues(), list[str]()
+
+        async def suicidal() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+        async def good() -> None:
+            ended.append("good")
+
+        first, second = queues.put("a", suicidal), queues.put("a", good)
+        across, behind = queues.put_across("ab", suicidal), queues.put_across("ba", good)
+        await asyncio.gather(second, behind)
+        assert ended == ["good", "good"]
+        assert first.cancelled()
+        assert across.cancelled()
+
+    run(main)
+
+
+@pytest.mark.parametrize("dropped", ["a", "b", "c"])
+@pytest.mark.parametrize("running", [False, True])
+def test_a_stream_that_drops_out_of_a_job_across_streams_releases_the_others(
+    dropped: str, running: bool
+) -> None:
+    async def main() -> None:
+        queues, gate, ended = StreamQueues(), Gate(), list[str]()
+
+        async def held_up() -> None:
+            await gate.passed()
+
+        async def nothing() -> None:
+            ended.append("behind")
+
+        gate.close()
+        if not running:
+            queues.put("c", held_up)
+        across = queues.put_across("abc", held_up)
+        await gate.reached.wait()
+        await turns()
+        behind = [queues.put(stream, nothing) for stream in "abc" if stream != dropped]
+        worker_of(queues, dropped).cancel()
+        await turns()
+        gate.open()
+        await asyncio.gather(*behind)
+        assert across.cancelled()
+        assert len(ended) == 2
+
+    run(main)
+
+
+def worker_of(queues: StreamQueues, stream: str) -> asyncio.Task[None]:
+    of_loop = queues._loops[asyncio.get_running_loop()]  # pyright: ignore[reportPrivateUsage]
+    worker = of_loop[stream].worker
+    assert worker is not None
+    return worker
+
+
+def test_whoever_cancels_a_job_waits_until_it_has_ended_and_the_next_one_starts_behind_it() -> None:
+    async def main() -> None:
+        queues, gate, ended = StreamQueues(), Gate(), list[str]()
+
+        async def slow_to_end() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await gate.passed()
+                ended.append("cancelled")
+
+        async def never_begun() -> None:
+            ended.append("never")
+
+        async def nothing() -> None:
+            ended.append("next")
+
+        gate.close()
+        first, second, third = (queues.put("a", j) for j in (slow_to_end, never_begun, nothing))
+        await turns()
+        first.cancel()
+        second.cancel()
+        await gate.reached.wait()
+        await turns()
+        assert second.cancelled()
+        assert not first.done()
+        assert ended == []
+        gate.open()
+        await third
+        assert first.cancelled()
+        assert ended == ["cancelled", "next"]
+
+    run(main)
+
+
+def test_jobs_across_streams_that_are_cancelled_hold_them_until_the_job_has_ended() -> None:
+    async def main() -> None:
+        queues, gate, ended = StreamQueues(), Gate(), list[str]()
+
+        async def slow_to_end() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await gate.passed()
+                ended.append("cancelled")
+
+        async def nothing() -> None:
+            ended.append("next")
+
+        gate.close()
+        across = queues.put_across("ab", slow_to_end)
+        behind = [queues.put(stream, nothing) for stream in "ab"]
+        await turns()
+        across.cancel()
+        await gate.reached.wait()
+        await turns()
+        assert ended == []
+        gate.open()
+        await asyncio.gather(*behind)
+        assert ended == ["cancelled", "next", "next"]
+
+    run(main)
+
+
+def test_queues_of_a_loop_that_died_are_forgotten() -> None:
+    queues, ended = StreamQueues(), list[str]()
+
+    async def for_ever() -> None:
+        await asyncio.Event().wait()
+
+    async def begin() -> None:
+        queues.put("a", for_ever)
+        queues.put_across("ab", for_ever)
+        await turns()
+
+    async def good() -> None:
+        ended.append("good")
+
+    async def main() -> None:
+        await queues.put("a", good)
+        await queues.put_across("ab", good)
+
+    for close in (True, False):
+        loop = asyncio.new_event_loop()
+        with warnings.catch_warnings(action="ignore"):
+            loop.run_until_complete(begin())
+            if close:
+                loop.close()
+            run(main)
+        loop.close()
+    run(main)
+    gc.collect()  # which ends what the loops left behind, and nothing of it raises
+    assert ended == ["good"] * 6
+    assert not queues._loops  # pyright: ignore[reportPrivateUsage]
+
+
+def test_two_live_loops_keep_each_its_order() -> None:
+    queues, both = StreamQueues(), threading.Barrier(2, timeout=20)
+
+    async def main() -> None:
+        ended, inside = list[int](), set[int]()
+        await asyncio.to_thread(both.wait)
+
+        def job(number: int) -> Job:
+            async def work() -> None:
+                assert not inside
+                inside.add(number)
+                await turns(2)
+                inside.remove(number)
+                ended.append(number)
+
+            return work
+
+        await asyncio.gather(*(queues.put("a", job(number)) for number in range(200)))
+        assert ended == list(range(200))
+
+    with ThreadPoolExecutor(2) as threads:
+        for running in [threads.submit(run, main) for _ in range(2)]:
+            running.result()
+    assert not queues._loops  # pyright: ignore[reportPrivateUsage]

@@ -107,12 +107,25 @@ class AggregateRoot:
             raise EventDefinitionError(
                 f"{cls.__qualname__}.log is reserved for the aggregate's own log; rename the field"
             )
+        if "__init__" in vars(cls):
+            raise EventDefinitionError(
+                f"{cls.__qualname__}.__init__ would never be called: instances come from the "
+                "store; give fields defaults in the class instead"
+            )
         if version < 1:
             raise EventDefinitionError(f"version={version!r} of {cls.__qualname__} must be from 1")
         cls.aggregate_name = check_name(
             "aggregate name", cls.__name__.lower() if name is None else name
         )
         cls.aggregate_version = version
+
+    def __init__(self) -> None:
+        """Not to be called: raises `EventDefinitionError`. Use `store.new` and `store.get`."""
+        name = type(self).__qualname__
+        raise EventDefinitionError(
+            f"{name}() belongs to no store; use store.new({name}) or "
+            f"await store.get({name}, stream)"
+        )
 
     def apply(self, record: Record[Any]) -> None:
         """Changes the state by one record. To be written by the subclass.

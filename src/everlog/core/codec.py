@@ -4,7 +4,10 @@ One rule for all of them: what is stored is the canonical form of the *validated
 reader gets what the writer meant, or the writer gets an error. `encode` therefore encodes, decodes
 what it encoded, and compares. Where the two are equal and the text is beyond doubt canonical, that
 text is stored; everywhere else the exact way through plain JSON values is taken, which sees what
-JSON encoders hide (a NaN becomes null, two keys become one).
+JSON encoders hide (a NaN becomes null, two keys become one) and refuses what validation would drop.
+
+Equal is what `==` says, where it is the one that pydantic, msgspec or `@dataclass` makes over all
+fields, for the class and for all that it is made of. Elsewhere nothing is taken for equal.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Protocol, cast
 
+from everlog.core.fielded import all_compare, losses, sees_all_fields
 from everlog.core.misfit import Misfit
 from everlog.core.portable import canonical, certainly_canonical, parse
 from everlog.errors import EventDefinitionError, EventValidationError, NaiveDatetime
@@ -33,6 +37,10 @@ class Engine(Protocol):
 
     def prepare(self) -> None:
         """Raises `EventDefinitionError` if the class cannot be encoded or decoded."""
+        ...
+
+    def made_of(self) -> frozenset[type[Any]] | None:
+        """Returns all classes with fields that it declares, with itself; None if it cannot tell."""
         ...
 
     sorts: bool
@@ -62,10 +70,16 @@ class Codec:
         self._engine = engine
         self.cls = engine.cls
         self.bare = engine.bare
+        self._inner: tuple[type[Any], ...] | None = None
+        """The classes inside, where `==` sees all fields of them and of the class; or None."""
 
     def prepare(self) -> None:
         """Raises `EventDefinitionError` if the class cannot be encoded or decoded."""
         self._engine.prepare()
+        made_of = self._engine.made_of() or frozenset()
+        inner = tuple(made_of - {self.cls})
+        whole = self.cls in made_of and sees_all_fields(self.cls) and all_compare(inner)
+        self._inner = inner if whole else None
 
     def encode(self, value: object, *, at: str, event_type: str) -> str:
         """Returns canonical JSON.
@@ -96,17 +110,25 @@ class Codec:
     def _encode(self, value: object, at: str) -> str:
         engine = self._engine
         quick = engine.dumps(value)
+        equal = False
         if quick is not None:
-            if self._reads_back(quick, value):
+            equal = self._reads_back(quick, value)
+            if equal:
                 ordered = quick if engine.sorts else sort_keys(quick)
                 if certainly_canonical(ordered):
                     return self._null_if_empty(ordered.decode())
             parse(quick, at=at)  # sees two keys that became one, which plain values cannot show
         # Twice: the first text is what was handed in, the second what validation made of it.
         validated = engine.loads(canonical(engine.to_tree(value), at=at))
+        if not equal and (lost := list(losses(value, validated))):
+            raise Misfit(lost)
         return self._null_if_empty(canonical(engine.to_tree(validated), at=at))
 
     def _reads_back(self, text: bytes, value: object) -> bool:
+        inner = self._inner
+        # Classes inside can be extended later; and the __eq__ of an extending class is asked first.
+        if inner is None or (inner and not all_compare(inner)):
+            return False
         try:
             return bool(self._engine.loads(text) == value)
         except Misfit:

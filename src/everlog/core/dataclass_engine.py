@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from everlog.core.fielded import classes_in_schema
 from everlog.errors import EventDefinitionError
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class DataclassEngine:
                 f"{self.cls.__qualname__} cannot be used as an event: {error}"
             ) from error
         self._adapter = adapter
+
+    def made_of(self) -> frozenset[type[Any]] | None:
+        return classes_in_schema(self._ready.core_schema)
 
     def dumps(self, value: object) -> bytes | None:
         from everlog.core.pydantic_engine import dumps

@@ -28,6 +28,9 @@ Class: TypeAlias = type[Any]
 
 _ATTRIBUTE = "__everlog_event__"
 
+MAX_SCHEMA = 2**31 - 1
+"""The greatest schema: every database has a column for it."""
+
 
 def event(
     type: str,
@@ -43,7 +46,7 @@ def event(
 
     - `type`: the stable name under which it is stored, such as `"user:created"`; never the import
       path, so that classes may move. 1 to 255 bytes.
-    - `schema`: the version of the type's shape, from 1.
+    - `schema`: the version of the type's shape, from 1 to 2,147,483,647.
     - `meta`: the class of what is said about the event (who, from where); required with every
       append if given, refused if not.
     - `register`: what the event writes, if several types write the same thing; `outdated` is judged
@@ -70,8 +73,10 @@ def event(
     if register is not None:
         check_name("register", register)
     # Decorators are called by programs that no type checker has seen.
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise EventDefinitionError(f"schema={schema!r} of {type!r} must be a whole number from 1")
+    if not isinstance(schema, int) or isinstance(schema, bool) or not 1 <= schema <= MAX_SCHEMA:  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise EventDefinitionError(
+            f"schema={schema!r} of {type!r} must be a whole number from 1 to {MAX_SCHEMA:,}"
+        )
 
     def declare(cls: C) -> C:
         if _ATTRIBUTE in vars(cls):
@@ -81,7 +86,7 @@ def event(
             )
         declared = EventType(
             type=type,
-            schema=schema,
+            schema=int(schema),  # what extends int may write itself in another way
             register=register or type,
             cls=cls,
             codec=codec_for(cls),
@@ -135,7 +140,8 @@ def check_size(what: str, data: str, meta: str) -> int:
         # A lone surrogate counts too: what it is in, the rules of portable JSON name later.
         size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (data, meta))
     if size > MAX_EVENT_BYTES:
-        raise TooLarge(f"event {what!r}", size=size, limit=MAX_EVENT_BYTES)
+        larger = "data" if len(data) >= len(meta) else "meta"
+        raise TooLarge(f"event {what!r}, above all its {larger},", size=size, limit=MAX_EVENT_BYTES)
     return size
 
 
@@ -232,6 +238,18 @@ class Registry:
                 hint=f"pass an instance, {event.__qualname__}(...), and not the class",
             )
         cls = type(event)
+        if isinstance(event, (list, tuple)):
+            return UnknownEvent(
+                f"a {cls.__name__} is no event and",
+                self.types,
+                hint="pass events one by one: append(stream, *events)",
+            )
+        if cls.__module__ == "builtins":
+            return UnknownEvent(
+                f"a {cls.__name__} is no event and",
+                self.types,
+                hint="pass an instance of an event class",
+            )
         if _ATTRIBUTE not in vars(cls):
             return UnknownEvent(
                 f"{cls.__qualname__} is no event and", self.types, hint="decorate its class: @event"

@@ -13,6 +13,10 @@ from collections.abc import Sequence
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor
 
+ON_TIME = "on time"
+LATE = "late"
+"""What a cursor says of a run that has ended, so that it is not looked for again on every page."""
+
 
 def merge(
     on_time: Sequence[StoredRecord],
@@ -44,8 +48,18 @@ def merge(
             j += 1
     if i == len(on_time) and on_time_ended and j == len(late) and late_ended:
         return merged, None
+    ended = ""
+    if i == len(on_time) and on_time_ended:
+        ended = ON_TIME
+    elif j == len(late) and late_ended:
+        ended = LATE
+    # Up to the next record on time, if it has been seen: what lies before it is not searched again.
+    position = on_time[i - 1].position if i else start.position
+    if i < len(on_time):
+        position = on_time[i].position - 1
     return merged, Cursor(
-        on_time[i - 1].position if i else start.position,
+        position,
         late[j - 1].order if j else start.late,
         start.given + len(merged),
+        ended,
     )

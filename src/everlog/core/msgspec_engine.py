@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+from msgspec.inspect import (
+    CustomType,
+    DataclassType,
+    Field,
+    NamedTupleType,
+    StructType,
+    Type,
+    type_info,
+)
 
 from everlog.core.misfit import Misfit
 from everlog.errors import EventDefinitionError
@@ -40,6 +50,12 @@ class StructEngine:
                 f"{self.cls.__qualname__} cannot be used as an event: {error}"
             ) from error
 
+    def made_of(self) -> frozenset[type[Any]] | None:
+        try:
+            return _classes_in(type_info(self.cls))
+        except Exception:  # it knows less than the decoder does
+            return None
+
     def dumps(self, value: object) -> bytes | None:
         try:
             return self._encoder.encode(value)
@@ -69,3 +85,22 @@ class StructEngine:
             where = _WHERE.search(message)
             path = where.group(1) if where else ""
             raise Misfit([(path, _WHERE.sub("", message))]) from error
+
+
+def _classes_in(info: object) -> frozenset[type[Any]] | None:
+    """Returns the classes with fields that a type is made of; None where it holds others."""
+    found: set[type[Any]] = set()
+    waiting: list[object] = [info]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, (StructType, DataclassType)):
+            if part.cls in found:
+                continue  # it may hold itself
+            found.add(part.cls)
+        if isinstance(part, (CustomType, NamedTupleType)):
+            return None
+        if isinstance(part, (Type, Field)):
+            waiting += [getattr(part, name) for name in part.__struct_fields__]
+        elif isinstance(part, (list, tuple)):
+            waiting += cast("Iterable[object]", part)
+    return frozenset(found)

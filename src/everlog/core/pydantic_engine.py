@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 from pydantic import AliasChoices, BaseModel, RootModel, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator
 
+from everlog.core.fielded import classes_in_schema
 from everlog.core.misfit import Misfit, path_of
 from everlog.errors import EventDefinitionError
 
@@ -39,6 +40,9 @@ class ModelEngine:
             ) from error
         if not self.bare:
             _check_aliases(model)
+
+    def made_of(self) -> frozenset[type[Any]] | None:
+        return classes_in_schema(self.cls.__pydantic_core_schema__)
 
     def dumps(self, value: object) -> bytes | None:
         return dumps(self.cls.__pydantic_serializer__, value)

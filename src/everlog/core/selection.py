@@ -51,11 +51,13 @@ class Cursor(NamedTuple):
     """How far a reader has got. It holds no resource: reading can stop anywhere, for ever."""
 
     position: int
-    """The last position read; in order of creation, of the records that came in that order."""
+    """All up to this position has been read; in order of creation, all that came on time."""
     late: tuple[str, str] | None
     """In order of creation: `(created, id)` of the last record read of those that came late."""
     given: int
     """How many records have been read, to keep to a limit."""
+    ended: str = ""
+    """In order of creation: which run has no more records, `on time` or `late`; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,21 @@ class Page:
 
 
 PAGE_RECORDS = 500
-"""Records in a page, at most."""
+"""Records in a page, as a rule."""
+MAX_PAGE_RECORDS = 10_000
+"""Records in a page of very many streams."""
 PAGE_BYTES = 4 * 1024 * 1024
 """Characters of data and meta in a page, about: one more record ends the page."""
+
+
+def page_records(selection: Selection) -> int:
+    """Returns how many records to ask for at a time.
+
+    Every page of a relation carries the list of its streams, so the pages of a wide one are larger:
+    otherwise their number, times the length of the list, is quadratic.
+    """
+    streams = 0 if selection.streams is None else len(selection.streams)
+    return max(PAGE_RECORDS, min(streams // 4, MAX_PAGE_RECORDS))
 
 
 def page_size(selection: Selection, cursor: Cursor | None, wanted: int) -> int:

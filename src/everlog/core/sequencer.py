@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from everlog.core.chain import GENESIS, HYDRATED, OUTDATED, hash_of, link
-from everlog.core.event import check_size
+from everlog.core.chain import GENESIS, HASH_BYTES, HYDRATED, NONCE_BYTES, OUTDATED, hash_of, link
+from everlog.core.event import MAX_SCHEMA, check_size
 from everlog.core.portable import is_canonical
 from everlog.core.record import StoredRecord, computed_hash
 from everlog.core.stamp import Clock, is_stamp, receive, tick
@@ -20,6 +20,7 @@ from everlog.errors import (
     ClockAhead,
     IdConflict,
     InvalidInput,
+    InvalidName,
     PartialRetry,
     TamperedRecord,
     TooLarge,
@@ -108,7 +109,8 @@ class Placed:
     """What became of a request."""
 
     records: tuple[StoredRecord, ...]
-    """The records of all its events: of a retry, those stored by the first try."""
+    """The records of all its events: of a retry, those stored by the first try; of a record that
+    an import holds twice, one and the same."""
     new: tuple[StoredRecord, ...]
     """Those of them that were not there before."""
 
@@ -245,8 +247,9 @@ class Sequencer:
         versions: dict[str, int] = {}
         newest: dict[tuple[str, str], Place | None] = {}
         head, clock = self.head, _clock(self.head.clock, self._identity.node)
+        here: dict[str, StoredRecord] = {}
         for record in request.records:
-            present = self._known.get(record.id)
+            present = self._known.get(record.id) or here.get(record.id)
             if present is not None:
                 if present.hash != record.hash:
                     raise IdConflict(record.id, "content, stamp or origin")
@@ -289,6 +292,7 @@ class Sequencer:
             rows.append(row)
             late.append(is_late)
             answers.append(row)
+            here[row.id] = row
         self._versions.update(versions)
         self._newest.update(newest)
         if rows:
@@ -347,41 +351,82 @@ def check_append(request: Append) -> Append:
     for relation, stream in request.relations:
         check_name("relation", relation)
         check_name("stream", stream)
-    _check_batch([event.id for event in request.events], size)
+    _check_batch(len(request.events), size)
+    _check_each_once(event.id for event in request.events)
     return request
 
 
 def check_import(request: Import) -> Import:
     """Returns an import whose records can be stored as they are; raises `InvalidInput`.
 
-    Every record must be whole: portable canonical JSON, a stamp, names that can be stored, and the
-    hash that its content gives.
+    Every record must be whole: every field of exactly its kind, portable canonical JSON, a stamp,
+    names that can be stored, and the hash that its content gives. The same record may come twice.
     """
     size = 0
     for record in request.records:
-        for kind in ("event id", "stream", "event type", "register", "origin", "correlation"):
-            check_name(kind, getattr(record, kind.removeprefix("event ")))
-        if record.causation is not None:
-            check_name("causation", record.causation)
+        _check_kinds(record)
         if not is_stamp(record.created) or record.created > LAST_STAMP:
             raise TamperedRecord(record.id, f"created {record.created!r} is no stamp to go on from")
-        if record.schema < 1 or len(record.nonce) != 32:
-            raise TamperedRecord(record.id, "its schema or its nonce cannot be one")
         size += check_size(record.type, record.data, record.meta)
         for at, text in (("data", record.data), ("meta", record.meta)):
             if not is_canonical(text, at=at):
                 raise TamperedRecord(record.id, f"its {at} is not in canonical form")
         if computed_hash(record) != record.hash:
             raise TamperedRecord(record.id, "its content does not match its hash")
-    _check_batch([record.id for record in request.records], size)
+    _check_batch(len(request.records), size)
     return request
 
 
-def _check_batch(ids: list[str], size: int) -> None:
-    if len(ids) > MAX_BATCH_EVENTS:
-        raise TooLarge("one call", size=len(ids), limit=MAX_BATCH_EVENTS, unit="events")
+def _check_kinds(record: StoredRecord) -> None:
+    """Raises unless every field that is kept is of exactly its kind, and of a size that it has."""
+    # Exactly, because what extends str or int may be hashed as one thing and stored as another;
+    # and all of them, because the databases differ in what they refuse, and when.
+    if type(record) is not StoredRecord:
+        raise InvalidInput(f"a record is a StoredRecord, not a {type(record).__name__}")
+    for kind in ("event id", "stream", "event type", "register", "origin", "correlation"):
+        _check_plain_name(kind, getattr(record, kind.removeprefix("event ")))
+    if record.causation is not None:
+        _check_plain_name("causation", record.causation)
+    for field in ("created", "data", "meta"):
+        value: object = getattr(record, field)
+        if type(value) is not str:
+            raise TamperedRecord(record.id, f"its {field} is {_a(value)}, not text")
+    for field, length in (("nonce", NONCE_BYTES), ("hash", HASH_BYTES)):
+        value = getattr(record, field)
+        if type(value) is not bytes or len(value) != length:
+            raise TamperedRecord(record.id, f"its {field} is not {length} bytes, but {_a(value)}")
+    if type(record.schema) is not int or not 1 <= record.schema <= MAX_SCHEMA:
+        raise TamperedRecord(
+            record.id,
+            f"its schema is {_a(record.schema)}, not a whole number from 1 to {MAX_SCHEMA:,}",
+        )
+
+
+def _check_plain_name(kind: str, value: object) -> None:
+    if type(value) is not str:
+        raise InvalidName(kind, value, f"must be text, not {type(value).__name__}")
+    check_name(kind, value)
+
+
+def _a(value: object) -> str:
+    """Says what a value is, without asking a class that may say otherwise."""
+    if type(value) is int:
+        return f"the number {value}" if abs(value) < 10**18 else "a huge number"
+    if type(value) is bytes:
+        return f"{len(value)}"
+    return f"of type {type(value).__name__}"
+
+
+def _check_batch(count: int, size: int) -> None:
+    if count > MAX_BATCH_EVENTS:
+        raise TooLarge("one call", size=count, limit=MAX_BATCH_EVENTS, unit="events")
     if size > MAX_BATCH_BYTES:
         raise TooLarge("one call", size=size, limit=MAX_BATCH_BYTES)
-    if len(set(ids)) < len(ids):
-        twice = next(id for id in ids if ids.count(id) > 1)
-        raise InvalidInput(f"event id {twice!r} stands twice in one call; each event has its own")
+
+
+def _check_each_once(ids: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            raise InvalidInput(f"event id {id!r} stands twice in one call; each event has its own")
+        seen.add(id)

@@ -8,9 +8,12 @@ relation must be the same, and it must not reach past the place or moment that i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import astuple, dataclass, replace
 
 from everlog.core.selection import Selection
+from everlog.errors import SnapshotError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Snapshot:
     revision: int
     """For a relation, its membership revision; otherwise 0."""
     state: str
-    """The state as JSON."""
+    """The state as JSON; where it is stored, sealed: with the digest of the snapshot before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +73,32 @@ def reaches_past(snapshot: Snapshot, selection: Selection) -> bool:
     if selection.until is not None and snapshot.position > selection.until:
         return True
     return selection.as_of is not None and snapshot.created > selection.as_of
+
+
+def seal(snapshot: Snapshot) -> Snapshot:
+    """Returns the snapshot as it is stored: a digest of all that it says, before its state."""
+    return replace(snapshot, state=_digest(snapshot, snapshot.state) + snapshot.state)
+
+
+def unseal(snapshot: Snapshot) -> str:
+    """Returns the state of a stored snapshot; raises `SnapshotError` if anything in it changed."""
+    if not is_whole(snapshot):
+        raise SnapshotError("a stored snapshot does not match its digest")
+    return snapshot.state[_DIGEST_LENGTH:]
+
+
+def is_whole(snapshot: Snapshot) -> bool:
+    """Whether a stored snapshot is still what was stored, down to its state and position."""
+    try:
+        digest, state = snapshot.state[:_DIGEST_LENGTH], snapshot.state[_DIGEST_LENGTH:]
+        return digest == _digest(snapshot, state)
+    except (TypeError, ValueError):  # a damaged row, with a value of another kind
+        return False
+
+
+_DIGEST_LENGTH = 64
+
+
+def _digest(snapshot: Snapshot, state: str) -> str:
+    place = json.dumps(astuple(replace(snapshot, state="")))
+    return hashlib.sha256(f"{place}\n{state}".encode("utf-8", "surrogatepass")).hexdigest()

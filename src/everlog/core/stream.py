@@ -62,7 +62,8 @@ def check_expectation(value: object) -> Expectation:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise InvalidExpectation(
-        f"expect={value!r} is none; use ANY, NEW, EXISTS or the stream's version (0 or more)"
+        f"expect={value!r} is not an expectation; "
+        "use ANY, NEW, EXISTS or the stream's version (0 or more)"
     )
 
 

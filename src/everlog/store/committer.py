@@ -111,9 +111,12 @@ class Committer:
             else:  # one by one, so that a bad neighbour costs nothing
                 for queued in batch:
                     await self._write([queued])
-        except Exception as error:
-            for queued in batch:
-                _fail(queued, error)
+        except Exception as error:  # a fault of ours, or a request that nobody foresaw
+            if len(batch) == 1:
+                _fail(batch[0], error)
+            else:
+                for queued in batch:
+                    await self._write([queued])
         else:
             for queued, outcome in zip(batch, outcomes, strict=True):
                 _answer(queued, outcome)

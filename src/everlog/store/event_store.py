@@ -269,12 +269,12 @@ class EventStore:
         """Takes in records from another store, or late ones, as they are.
 
         They keep id, `created`, origin and nonce, and so their hash; they get position, version and
-        `recorded` here, and are hydrated. Records that are here already are passed over, so an
-        import can be repeated. Types need not be known.
+        `recorded` here, and are hydrated. Records that are here already, or come twice, are passed
+        over, so an import can be repeated. Types need not be known.
 
         A list or tuple is taken in all or nothing. Anything else that can be iterated, such as
-        `other.read()`, is taken in by chunks of 500: what came before an error stays, and running
-        it again goes on.
+        `other.read()`, is taken in by chunks of at most 500: what came before an error stays, and
+        running it again goes on. An async generator that an error cuts short is closed.
 
         Raises `IdConflict` for an id with other content, `TamperedRecord`, `NotPortable`,
         `InvalidName`, `ClockAhead` for a stamp more than `max_offset_s` (default: the store's)
@@ -308,9 +308,10 @@ class EventStore:
     ) -> Record[Any]:
         """Returns a record of something that happened earlier, for `import_records`.
 
-        For moving a history into everlog. `created` is an aware datetime or a stamp. Give ids that
-        follow from the source, so that the import can be repeated; `origin` names where it was born
-        (default: this ledger). Nothing is written.
+        For moving a history into everlog. `created` is an aware datetime, a stamp, or a stamp of
+        the original TypeScript library (`mkdsn5a8-00003`). Give ids that follow from the source, so
+        that the import can be repeated; `origin` names where it was born (default: this ledger).
+        Nothing is written.
 
         Raises `EventValidationError`, `NotPortable`, `TooLarge`, `UnknownEvent`, `InvalidName`,
         `NaiveDatetime`, and `InvalidStamp` for a `created` that is no stamp or before 1970.
@@ -521,6 +522,9 @@ class EventStore:
         True
         """
         self._owner.check()
+        # From programs that no type checker has seen.
+        if not _is_aggregate_class(cls):
+            raise InvalidInput(f"get takes an aggregate class and then a stream, not {cls!r}")
         if stream is None and relation is None:
             raise InvalidInput(f"name the stream or relation to fold a {cls.__qualname__} from")
         selection = select(self._registry, stream=stream, relation=relation, as_of=as_of)
@@ -741,6 +745,10 @@ class EventStore:
             self._owner.closed = True
             await self._ledger.close()
 
+    def __repr__(self) -> str:
+        closed = ", closed" if self._owner.closed else ""
+        return f"<EventStore {self._ledger.identity.ledger}{closed}>"
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -796,3 +804,7 @@ class EventStore:
             frozen = read_only or selection.relation is not None
             return fold_of_aggregate(target, lambda: start(target, stream, self, read_only=frozen))
         raise InvalidInput(f"{target!r} is neither a reducer nor an aggregate class")
+
+
+def _is_aggregate_class(cls: object) -> bool:
+    return isinstance(cls, type) and issubclass(cls, AggregateRoot)

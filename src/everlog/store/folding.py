@@ -11,10 +11,10 @@ from everlog.core.aggregate import AggregateRoot
 from everlog.core.event import Registry
 from everlog.core.record import Record
 from everlog.core.reducer import Reducer
-from everlog.core.selection import PAGE_RECORDS, Order, Selection
-from everlog.core.snapshot import PutSnapshot, Snapshot, SnapshotKey
+from everlog.core.selection import PAGE_RECORDS, Order, Selection, page_records
+from everlog.core.snapshot import PutSnapshot, Snapshot, SnapshotKey, seal, unseal
 from everlog.core.state import state_codec
-from everlog.errors import InvalidInput, SnapshotError
+from everlog.errors import EventDefinitionError, InvalidInput, SnapshotError, StorageError
 from everlog.ports.ledger import Ledger
 from everlog.store.committer import Committer
 
@@ -52,6 +52,8 @@ class Fold(Generic[S]):
     step: Callable[[S, Record[Any]], S]
     restore: Callable[[Any], S]
     """From what the state codec decoded to a state."""
+    source: str
+    """Where its logic is written, so that two folds of one name are told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def fold_of_reducer(reducer: Reducer[S]) -> Fold[S]:
         initial=reducer.initial,
         step=reducer,
         restore=lambda state: state,
+        source=_source_of(reducer.__wrapped__),
     )
 
 
@@ -95,13 +98,18 @@ def fold_of_aggregate(cls: type[Any], start: Callable[[], AggregateRoot]) -> Fol
         return aggregate
 
     return Fold(
-        name=cls.aggregate_name,
+        name=f"aggregate:{cls.aggregate_name}",  # a reducer may have the same name
         version=cls.aggregate_version,
         state_type=cls,
         initial=start,
         step=step,
         restore=restore,
+        source=_source_of(cls),
     )
+
+
+def _source_of(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', repr(thing))}"
 
 
 def scope_of(selection: Selection) -> str | None:
@@ -148,16 +156,31 @@ class Folder:
         self._policy = policy
         self._observe = observe
         self._without_snapshots: set[type[Any]] = set()
+        """Kinds of states that have no codec."""
+        self._unfaithful: set[type[Any]] = set()
+        """Kinds of states of which one was refused: no more of them are taken by themselves."""
+        self._names: dict[tuple[str, int], str] = {}
 
     async def fold(
         self, fold: Fold[S], selection: Selection, pending: Sequence[Record[Any]] = ()
     ) -> Folded[S] | None:
-        """Returns the state after the selected records, then the pending ones; None if neither."""
+        """Returns the state after the selected records, then the pending ones; None if neither.
+
+        Raises `EventDefinitionError` if another fold of the same name and version was seen before:
+        they would share snapshots.
+        """
+        first = self._names.setdefault((fold.name, fold.version), fold.source)
+        if first != fold.source:
+            raise EventDefinitionError(
+                f"{first} and {fold.source} are both named {fold.name!r}, version {fold.version}; "
+                "give one of them another name: snapshots are stored under it"
+            )
         folded = await self._fold(fold, replace(selection, order=Order.CREATED))
         if (
             folded is not None
             and folded.snapshot is not None
             and self._policy is not None
+            and fold.state_type not in self._unfaithful
             and folded.read >= self._policy.records
             and not (selection.as_of or selection.until)
         ):
@@ -176,7 +199,7 @@ class Folder:
         if folded.snapshot is None:
             raise SnapshotError("there is no snapshot of a state with pending events")
         state = state_codec(fold.state_type).encode(folded.state)
-        snapshot = replace(folded.snapshot, state=state)
+        snapshot = seal(replace(folded.snapshot, state=state))
         await self._committer.commit(PutSnapshot(snapshot))
         return snapshot
 
@@ -187,9 +210,9 @@ class Folder:
         state, count, version, last = fold.initial(), 0, 0, ("", "")
         if snapshot is not None:
             try:
-                state = fold.restore(state_codec(fold.state_type).decode(snapshot.state))
+                state = fold.restore(state_codec(fold.state_type).decode(unseal(snapshot)))
             except SnapshotError:
-                # It fitted when it was stored. A fold from the beginning is always right.
+                # It was whole and fitted when it was stored. From the beginning is always right.
                 start = await self._ledger.fold_from(selection, None, size=PAGE_RECORDS)
                 page = start.page
                 snapshot = None
@@ -208,7 +231,9 @@ class Folder:
                 self._observe(max(row.recorded for row in page.records))
             if page.cursor is None:
                 break
-            page = await self._ledger.read(page.selection, cursor=page.cursor, size=PAGE_RECORDS)
+            page = await self._ledger.read(
+                page.selection, cursor=page.cursor, size=page_records(page.selection)
+            )
         if count == 0:
             return None
         taken = None
@@ -239,5 +264,7 @@ class Folder:
             await self.put(fold, folded)
         except SnapshotError as error:
             # An automatic snapshot must not break a read; a manual one says the same by raising.
-            self._without_snapshots.add(fold.state_type)
+            self._unfaithful.add(fold.state_type)
             _log.warning("no automatic snapshots of %r: %s", fold.name, error)
+        except StorageError as error:
+            _log.warning("an automatic snapshot of %r was not stored: %s", fold.name, error)

@@ -9,6 +9,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from everlog.errors import InvalidInput
 from everlog.subscriptions.calling import call, name_of
 from everlog.subscriptions.causation import handling
 from everlog.subscriptions.projector import Appended, Projector
@@ -37,6 +38,9 @@ class HookFailure:
 
 ErrorHook: TypeAlias = Callable[[HookFailure], Awaitable[None] | None]
 
+UNWIND_S = 5.0
+"""How long hooks may take to end after they were cancelled."""
+
 _log = logging.getLogger("everlog")
 
 
@@ -57,13 +61,15 @@ class Hooks:
         self._running: set[asyncio.Task[None]] = set()
 
     def on_appended(self, hook: Hook) -> None:
-        """Adds a hook."""
+        """Adds a hook; raises `InvalidInput` for what cannot be called."""
+        _check(hook)
         # A projector keeps the order of each stream by itself, and lets streams run side by side.
         alone = not isinstance(getattr(hook, "__self__", None), Projector)
         self._appended.append(_Registered(hook, alone))
 
     def on_error(self, hook: ErrorHook) -> None:
-        """Adds an error hook."""
+        """Adds an error hook; raises `InvalidInput` for what cannot be called."""
+        _check(hook)
         self._errors.append(hook)
 
     def start(self, appended: Appended, context: Context) -> list[asyncio.Task[None]]:
@@ -97,7 +103,10 @@ class Hooks:
             await asyncio.wait(self._running)
 
     async def stop(self, timeout_s: float) -> None:
-        """Waits for running hooks so long, then cancels them."""
+        """Waits for running hooks so long, then cancels them, and with them their handlers.
+
+        Waits `UNWIND_S` for what they do when they are cancelled, and then leaves them behind.
+        """
         current = asyncio.current_task()
         others = {task for task in self._running if task is not current}
         if others:
@@ -106,7 +115,13 @@ class Hooks:
                 task.cancel()
             if slow:
                 _log.warning("%d hooks still ran when the store closed: cancelled", len(slow))
-                await asyncio.wait(slow)
+                _, stubborn = await asyncio.wait(slow, timeout=UNWIND_S)
+                if stubborn:
+                    _log.error(
+                        "%d hooks went on for %s s after they were cancelled: left behind",
+                        len(stubborn),
+                        UNWIND_S,
+                    )
 
     async def _run(self, hook: Hook, appended: Appended, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -136,3 +151,9 @@ class Hooks:
                     await call(hook, failure)
             except Exception:
                 _log.exception("error hook %s failed (records %s)", name_of(hook), ids)
+
+
+def _check(hook: object) -> None:
+    if not callable(hook):
+        hint = "; pass projector.handle" if isinstance(hook, Projector) else ""
+        raise InvalidInput(f"{hook!r} is no hook: it cannot be called{hint}")

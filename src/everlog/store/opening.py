@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from everlog.errors import InvalidInput
 from everlog.store.folding import every
@@ -34,6 +34,14 @@ class Opening(Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         return self._open().__await__()
 
+    if not TYPE_CHECKING:  # a type checker says it better
+
+        def __getattr__(self, name: str) -> object:
+            raise AttributeError(
+                f"the store is not open yet, so it has no {name!r}; write "
+                "`async with EventStore.open(...) as store:`"
+            )
+
     async def __aenter__(self) -> T:
         self._opened = await self._open()
         return self._opened
@@ -56,7 +64,7 @@ def check_policy(snapshots: object) -> every | None:
         return AUTO
     if isinstance(snapshots, every):
         return snapshots
-    raise InvalidInput(f"snapshots={snapshots!r} is none; use 'manual', 'auto' or every(100)")
+    raise InvalidInput(f"snapshots={snapshots!r} is not known; use 'manual', 'auto' or every(100)")
 
 
 def check_offset(seconds: object) -> int:

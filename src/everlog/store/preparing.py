@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +13,9 @@ from everlog.core.chain import HYDRATED, NONCE_BYTES
 from everlog.core.event import Registry
 from everlog.core.record import Record, StoredRecord, computed_hash
 from everlog.core.sequencer import Append, NewEvent, check_append
-from everlog.core.stamp import is_stamp, last_stamp_of
+from everlog.core.stamp import from_original, last_stamp_of, moment_bound
 from everlog.core.stream import ANY, Expectation, check_expectation, check_name
-from everlog.errors import InvalidInput, InvalidStamp
+from everlog.errors import InvalidInput
 from everlog.store.ids import IdSource
 from everlog.subscriptions.causation import current_cause
 
@@ -146,10 +147,10 @@ class Preparer:
         if isinstance(created, datetime):
             # The first stamp of its millisecond and not the last: it happened at that moment.
             stamp = last_stamp_of(created, where="created")[:12] + "0000" + node
-        elif is_stamp(created):
-            stamp = created
+        elif _is_original(created):
+            stamp = from_original(created, node=node)
         else:
-            raise InvalidStamp(f"created={created!r} is neither an aware datetime nor a stamp")
+            stamp = moment_bound(created, where="created")
         id = self._ids.next() if id is None else check_name("event id", id)
         stored = StoredRecord(
             position=0,
@@ -208,6 +209,7 @@ def items_of(
     relations: Iterable[str],
 ) -> list[To]:
     """Returns the events of an `append` to one stream; the first carries the expectation."""
+    check_name("stream", stream)
     if ids is not None and (isinstance(ids, str) or len(ids) != len(events)):
         raise InvalidInput(
             f"ids={ids!r} must be a list with one id for each of the {len(events)} event(s)"
@@ -224,6 +226,11 @@ def items_of(
         )
         for index, event in enumerate(events)
     ]
+
+
+def _is_original(created: object) -> bool:
+    """Whether this looks like a stamp of the original TypeScript library."""
+    return isinstance(created, str) and re.fullmatch("[0-9a-z]{1,11}-[0-9]{5}", created) is not None
 
 
 def _names(relations: Iterable[str]) -> tuple[str, ...]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from everlog.core.event import Registry
 from everlog.core.record import Record, StoredRecord
-from everlog.core.selection import PAGE_RECORDS, Cursor, Selection
+from everlog.core.selection import Cursor, Selection, page_records
 from everlog.core.stamp import moment_bound
 from everlog.core.stream import check_name
 from everlog.errors import InvalidInput
 from everlog.ports.ledger import Ledger
 
 E = TypeVar("E")
+
+_HOW_TO_READ = "write `async for record in store.read(...)`"
 
 Observe = Callable[[str], None]
 """Told the greatest stamp of each page."""
@@ -41,6 +43,14 @@ class Reading(Generic[E]):
 
     def __aiter__(self) -> AsyncIterator[Record[E]]:
         return _Iteration[E](self._ledger, self._registry, self._selection, self._observe)
+
+    if not TYPE_CHECKING:  # a type checker says it better
+
+        def __iter__(self) -> object:
+            raise TypeError(f"{_HOW_TO_READ}, or call .to_list()")
+
+        def __await__(self) -> object:
+            raise TypeError(f"a reading is not awaited itself: {_HOW_TO_READ}, or await .to_list()")
 
     async def to_list(self) -> list[Record[E]]:
         """Returns all of it at once. Mind the size: `limit=` bounds it.
@@ -87,7 +97,8 @@ class _Iteration(AsyncIterator[Record[E]]):
         while True:
             if self._ended:
                 raise StopAsyncIteration
-            page = await self._ledger.read(self._selection, cursor=self._cursor, size=PAGE_RECORDS)
+            size = page_records(self._selection)
+            page = await self._ledger.read(self._selection, cursor=self._cursor, size=size)
             self._selection, self._cursor = page.selection, page.cursor
             self._ended = page.cursor is None
             self._rows, self._next = page.records, 0

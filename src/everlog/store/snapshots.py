@@ -10,7 +10,7 @@ from everlog.core.aggregate import AggregateRoot
 from everlog.core.event import Registry
 from everlog.core.reducer import Reducer
 from everlog.core.selection import Selection
-from everlog.core.snapshot import DropSnapshots, Snapshot
+from everlog.core.snapshot import DropSnapshots, Snapshot, unseal
 from everlog.core.state import state_codec
 from everlog.errors import InvalidInput, NotFound, SnapshotError
 from everlog.ports.ledger import Ledger
@@ -147,7 +147,7 @@ class Snapshots:
         if found is None:
             return None
         try:
-            state = fold.restore(state_codec(fold.state_type).decode(found.state))
+            state = fold.restore(state_codec(fold.state_type).decode(unseal(found)))
         except SnapshotError:
             return None
         return _state_at(state, found)

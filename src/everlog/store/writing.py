@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -17,13 +17,17 @@ from everlog.errors import InvalidInput
 from everlog.store.committer import Committer
 from everlog.store.hooks import Hooks
 from everlog.store.observing import Observed
+from everlog.store.own_thread import OwnThread
 from everlog.subscriptions.causation import inside_handler
 from everlog.subscriptions.projector import Appended
 
 Importable: TypeAlias = Record[Any] | StoredRecord
 
 IMPORT_CHUNK = 500
-"""Records of a streamed import that are taken in together."""
+"""Records of a streamed import that are taken in together, at most."""
+
+IMPORT_CHUNK_BYTES = 2 * 1024 * 1024
+"""Bytes of their data and meta, about and at most, but for a single record that has more."""
 
 CHECK_IN_THREAD = 20
 """From so many records on, hashing them is work for a thread."""
@@ -74,11 +78,11 @@ class Writing:
     ) -> Imported:
         """Imports a list all or nothing, anything else that can be iterated by chunks."""
         stored = known = 0
-        async with aclosing(_chunks(records)) as chunks:
+        async with aclosing(_chunks(records)) as chunks, OwnThread() as thread:
             async for chunk in chunks:
                 request = Import(tuple(chunk), max_offset_ms)
                 if len(chunk) > CHECK_IN_THREAD:
-                    await asyncio.to_thread(check_import, request)
+                    await thread.run(check_import, request)
                 else:
                     check_import(request)
                 placed, _, hooks = await self._place(request, emit=emit, batch=batch)
@@ -127,32 +131,52 @@ async def _chunks(
             yield [_row_of(record) for record in records]
         return
     chunk: list[StoredRecord] = []
+    size = 0
     async with aclosing(_each(records)) as each:
         async for record in each:
-            chunk.append(_row_of(record))
-            if len(chunk) == IMPORT_CHUNK:
+            row = _row_of(record)
+            weight = _bytes_at_most(row.data) + _bytes_at_most(row.meta)
+            if chunk and size + weight > IMPORT_CHUNK_BYTES:
                 yield chunk
-                chunk = []
+                chunk, size = [], 0
+            chunk.append(row)
+            size += weight
+            if len(chunk) == IMPORT_CHUNK:  # now, and not when the next one comes
+                yield chunk
+                chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _bytes_at_most(text: object) -> int:
+    if not isinstance(text, str):  # made by hand: it is refused when its chunk is checked
+        return 0
+    return len(text) if text.isascii() else 4 * len(text)
 
 
 async def _each(
     records: Iterable[Importable] | AsyncIterable[Importable],
 ) -> AsyncGenerator[Importable, None]:
     if isinstance(records, AsyncIterable):
-        async for record in records:
-            yield record
+        iterator = aiter(records)
+        try:
+            async for record in iterator:
+                yield record
+        finally:
+            # An import that ends early is the only one who knows: what the caller's generator
+            # holds open would stay open until it is collected.
+            close: Callable[[], Awaitable[None]] | None = getattr(iterator, "aclose", None)
+            if close is not None:
+                await close()
     else:
         for record in records:
             yield record
 
 
 def _row_of(record: object) -> StoredRecord:
-    if isinstance(record, Record):
-        return record.stored
-    if isinstance(record, StoredRecord):
-        return record
+    row: object = record.stored if isinstance(record, Record) else record
+    if isinstance(row, StoredRecord):
+        return row
     raise InvalidInput(
-        f"import_records takes records, as store.read and store.past give them, not {record!r:.60}"
+        f"import_records takes records, as store.read and store.past give them, not {row!r:.60}"
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, Token
+from typing import Any, NamedTuple, TypeVar
 
 from everlog.core.record import Record
 from everlog.core.stream import check_name
+
+T = TypeVar("T")
 
 
 class Cause(NamedTuple):
@@ -23,7 +25,15 @@ class Cause(NamedTuple):
 _NOTHING = Cause(None, None)
 
 _cause: ContextVar[Cause] = ContextVar("everlog_cause", default=_NOTHING)
-_handling: ContextVar[bool] = ContextVar("everlog_handling", default=False)
+
+
+class _Run:
+    """A run of a hook or handler. Tasks that it starts know of it, and may outlive it."""
+
+    ended = False
+
+
+_handling: ContextVar[tuple[_Run, ...]] = ContextVar("everlog_handling", default=())
 
 
 def current_cause() -> Cause:
@@ -32,8 +42,11 @@ def current_cause() -> Cause:
 
 
 def inside_handler() -> bool:
-    """Whether a hook or handler is running here: it must not wait for hooks, so for itself."""
-    return _handling.get()
+    """Whether a hook or handler is running here: it must not wait for hooks, so for itself.
+
+    Also in a task that it started, which it may wait for, until it has ended itself.
+    """
+    return any(not run.ended for run in _handling.get())
 
 
 @contextmanager
@@ -59,13 +72,14 @@ def caused_by(cause: Record[Any] | str) -> Generator[None]:
     try:
         yield
     finally:
-        _cause.reset(token)
+        _reset(_cause, token)
 
 
 @contextmanager
 def handling(cause: Record[Any] | None) -> Generator[None]:
     """Marks a hook or handler as running, on behalf of a record if there is a single one."""
-    token = _handling.set(True)
+    run = _Run()
+    token = _handling.set((*(outer for outer in _handling.get() if not outer.ended), run))
     try:
         if cause is None:
             yield
@@ -73,4 +87,11 @@ def handling(cause: Record[Any] | None) -> Generator[None]:
             with caused_by(cause):
                 yield
     finally:
-        _handling.reset(token)
+        run.ended = True
+        _reset(_handling, token)
+
+
+def _reset(variable: ContextVar[T], token: Token[T]) -> None:
+    # What an event loop left behind when it was closed is ended anywhere, by the garbage collector.
+    with suppress(ValueError):
+        variable.reset(token)

@@ -65,7 +65,8 @@ class Projector:
 
     Records of one stream are handled one by one in order; different streams side by side. For one
     record, its handlers run one after another in the order in which they were declared; one that
-    fails does not keep the others from running. `def` handlers run in a thread.
+    fails does not keep the others from running. `def` handlers run in a thread. A projector may be
+    used in several event loops: each keeps an order of its own.
 
     >>> projector, emails = Projector(), {}
     >>> @projector.on(EmailSet)
@@ -212,8 +213,7 @@ class Projector:
     async def handle(self, appended: Appended) -> None:
         """Handles what was appended; made for `store.on_appended(projector.handle)`.
 
-        Returns when all its handlers have. Raises `HandlerFailed`, or an `ExceptionGroup` of
-        several.
+        Returns when all its handlers have. Cancelling it cancels them. Raises as `push`.
 
         >>> projector = Projector()
         >>> @projector.all(EmailSet)
@@ -222,6 +222,7 @@ class Projector:
         >>> await projector.handle(Appended((record_of(EmailSet("jane@doe.com")),)))
         jane@doe.com
         """
+        self._queues.refuse_inside_jobs()
         if appended.batch is not None and appended.batch in self._batches:
             if not appended.records:
                 return
@@ -240,10 +241,11 @@ class Projector:
     ) -> None:
         """Handles one record by hand, behind what its stream has queued.
 
-        `hydrated` and `outdated` are the record's own unless said otherwise. Raises
-        `HandlerFailed`, or an `ExceptionGroup` of several; `MisusedStore` inside a handler of the
-        same stream, which would wait for itself. Handlers of two streams that push to each other
-        wait for ever: inside handlers append, and what is appended is handled behind them.
+        `hydrated` and `outdated` are the record's own unless said otherwise. Cancelling it cancels
+        the handlers. Raises `HandlerFailed`, or an `ExceptionGroup` of several; `MisusedStore`
+        inside a handler of this projector and in tasks of a handler that runs, which could wait for
+        each other for ever: append there, and what is appended is handled behind them. For the same
+        reason, handlers of two projectors must not push to each other.
 
         >>> projector = Projector()
         >>> @projector.once(UserCreated)
@@ -272,6 +274,7 @@ class Projector:
         >>> await projector.push_many("import", await store.read("user-1").to_list())
         2 at once
         """
+        self._queues.refuse_inside_jobs()
         if records:
             await self._queue_many(key, records)
 
@@ -290,6 +293,7 @@ class Projector:
         >>> emails
         {'user-1': 'jane@work.com'}
         """
+        self._queues.refuse_inside_jobs()
         count = 0
         if isinstance(records, AsyncIterable):
             async for record in records:
@@ -347,6 +351,13 @@ class Projector:
     ) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
         if not types:
             raise EventDefinitionError(f"projector.{kind}() needs the event classes to handle")
+        for cls in types:
+            # From programs that no type checker has seen.
+            if not isinstance(cls, type):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise EventDefinitionError(
+                    f"projector.{kind} takes event classes, not {cls!r}; "
+                    f"write @projector.{kind}(EventClass) above the handler"
+                )
         names = [event_type_of(cls).type for cls in types]
 
         def declare(handler: Handler[Any, R]) -> Handler[Any, R]:

@@ -4,125 +4,208 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context, ContextVar, copy_context
-from typing import NamedTuple
 
 from everlog.errors import MisusedStore
 
 Job = Callable[[], Awaitable[None]]
 
-_NOBODY: frozenset[tuple[StreamQueues, str]] = frozenset()
-
-_waiting: ContextVar[frozenset[tuple[StreamQueues, str]]] = ContextVar(
-    "everlog_waiting", default=_NOBODY
-)
-"""The streams whose handlers wait for what is running here."""
+_waiting: ContextVar[tuple[_Turn, ...]] = ContextVar("everlog_waiting", default=())
+"""The jobs that may wait for what is running here."""
 
 
 def nobody_waits() -> None:
-    """Says that no handler waits for what is running here, though one may have started it."""
-    _waiting.set(_NOBODY)
+    """Says that no job waits for what is running here, though one may have started it."""
+    _waiting.set(())
 
 
 class StreamQueues:
-    """Jobs by stream. A queue exists as long as it has something to do."""
+    """Jobs by stream. A queue exists as long as it has something to do.
+
+    Each event loop has queues of its own: what was left behind by one that died holds up nobody.
+    """
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[_Queued]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._loops: dict[asyncio.AbstractEventLoop, dict[str, _Queue]] = {}
 
     def put(self, stream: str, job: Job) -> asyncio.Future[None]:
         """Queues a job behind those of its stream; the future ends as the job ends.
 
-        The caller is taken to wait for it. If the caller is itself a job of this stream, or a job
-        that such a one waits for, it would wait for ever: `MisusedStore`.
+        Cancelling the future cancels the job, as with a task: one that has begun holds its stream
+        until it has ended. Raises as `refuse_inside_jobs`, as the caller is taken to wait.
         """
-        waiting = self._waiting_for([stream])
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queued = _Queued(job, done, copy_context(), waiting | {(self, stream)})
-        queue = self._queues.get(stream)
-        if queue is not None:
-            queue.append(queued)
+        self.refuse_inside_jobs()
+        loop = asyncio.get_running_loop()
+        turn = _Turn(self, job, loop)
+        queues = self._queues_of(loop)
+        queue = queues.get(stream)
+        if queue is None:
+            queue = queues[stream] = _Queue()
+            queue.turns.append(turn)
+            queue.worker = loop.create_task(self._work(loop, stream, queue), context=Context())
+            queue.worker.add_done_callback(lambda _: self._forget(loop, stream, queue))
         else:
-            self._queues[stream] = deque([queued])
-            task = asyncio.create_task(self._work(stream), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return done
+            queue.turns.append(turn)
+        return turn
 
     def put_across(self, streams: Iterable[str], job: Job) -> asyncio.Future[None]:
-        """Queues a job behind those of several streams; it holds them all while it runs."""
+        """Queues a job behind those of several streams; it holds them all while it runs.
+
+        If one of them drops out, by cancellation, the job is cancelled and the others go on.
+        """
         names = list(dict.fromkeys(streams))
         if len(names) == 1:
             return self.put(names[0], job)
-        self._waiting_for(names)  # before any is queued: the others would wait for ever
-        arrived = 0
-        everybody = asyncio.Event()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        async def meet() -> None:
-            nonlocal arrived
-            arrived += 1
-            if arrived < len(names):
-                await everybody.wait()
-                return
-            try:
-                await job()
-            except BaseException as error:
-                if not done.done():
-                    done.set_exception(error)
-            else:
-                if not done.done():
-                    done.set_result(None)
-            finally:
-                everybody.set()
-
+        meeting = _Meeting(job, len(names))
         # Queued in one go, so two such jobs stand in the same order in every queue and never wait
         # for each other in a circle.
-        for name in names:
-            self.put(name, meet)
-        return done
+        return _Together([self.put(name, meeting.join) for name in names])
 
-    def _waiting_for(self, streams: Iterable[str]) -> frozenset[tuple[StreamQueues, str]]:
-        """Returns whose jobs wait for what is queued here; raises if one would wait for itself."""
-        waiting = _waiting.get()
-        for stream in streams:
-            if (self, stream) in waiting:
-                raise MisusedStore(
-                    f"a handler of stream {stream!r} pushed a record of the same stream and would "
-                    "wait for itself; append the event instead: its handlers run after this one"
-                )
-        return waiting
+    def refuse_inside_jobs(self) -> None:
+        """Raises `MisusedStore` if one of these jobs may wait for what is running here.
 
-    async def _work(self, stream: str) -> None:
-        queue = self._queues[stream]
+        Jobs that wait for each other, or for what waits behind them, would wait for ever.
+        """
+        if any(turn.queues is self and not turn.done() for turn in _waiting.get()):
+            raise MisusedStore(
+                "a record cannot be pushed inside a handler of the same projector, which could "
+                "wait for ever; append the event instead: its handlers run behind this one"
+            )
+
+    def _queues_of(self, loop: asyncio.AbstractEventLoop) -> dict[str, _Queue]:
+        queues = self._loops.get(loop)
+        if queues is None:
+            for other in list(self._loops):
+                if other.is_closed():
+                    self._loops.pop(other, None)
+            queues = self._loops[loop] = {}
+        return queues
+
+    async def _work(self, loop: asyncio.AbstractEventLoop, stream: str, queue: _Queue) -> None:
+        worker = asyncio.current_task()
+        assert worker is not None
+        while queue.turns:
+            await queue.turns[0].run()
+            queue.turns.popleft()
+            if worker.cancelling():  # and not the job alone
+                raise asyncio.CancelledError
+        self._forget(loop, stream, queue)
+
+    def _forget(self, loop: asyncio.AbstractEventLoop, stream: str, queue: _Queue) -> None:
+        """Lets go of a queue whose worker has ended."""
+        queues = self._loops.get(loop, {})
+        if queues.get(stream) is queue:
+            del queues[stream]
+            if not queues:
+                del self._loops[loop]
+        # Only a worker that was cancelled leaves some behind: whoever waits for them is told.
+        for turn in queue.turns:
+            turn.cancel()
+
+
+class _Turn(asyncio.Future[None]):
+    """The place of a job in a queue. It ends as the job ends, and cancelling it cancels the job."""
+
+    def __init__(self, queues: StreamQueues, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.queues = queues
+        self._job = job
+        # Each runs in the context it was put from, so that a request's variables reach it.
+        self._context = copy_context()
+        waiting = tuple(turn for turn in _waiting.get() if not turn.done())
+        self._context.run(_waiting.set, (*waiting, self))
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Runs the job, unless it was cancelled before it began; raises nothing that it raises."""
+        if self.done():
+            return
+        self._task = asyncio.create_task(_as_coroutine(self._job), context=self._context)
         try:
-            while queue:
-                job, done, context, waiting = queue[0]
-                context.run(_waiting.set, waiting)
-                try:
-                    # Each in the context it was put from, so that a request's variables reach it.
-                    await asyncio.create_task(_as_coroutine(job), context=context)
-                except Exception as error:
-                    if not done.done():
-                        done.set_exception(error)
-                else:
-                    if not done.done():
-                        done.set_result(None)
-                queue.popleft()
-        finally:
-            # Only a cancelled loop leaves some behind: whoever waits for them is told.
-            for queued in queue:
-                queued.done.cancel()
-            del self._queues[stream]
+            await self._task
+        except asyncio.CancelledError:
+            super().cancel()
+        except GeneratorExit:  # the loop died, and with it whoever waits
+            raise
+        except BaseException as error:
+            self.set_exception(error)
+        else:
+            self.set_result(None)
+
+    def cancel(self, msg: object = None) -> bool:
+        if self._task is None:
+            return super().cancel()
+        return self._task.cancel()
 
 
-class _Queued(NamedTuple):
-    job: Job
-    done: asyncio.Future[None]
-    context: Context
-    waiting: frozenset[tuple[StreamQueues, str]]
+class _Together(asyncio.Future[None]):
+    """Several turns as one: it ends when they all have, and they are cancelled together."""
+
+    def __init__(self, turns: Sequence[asyncio.Future[None]]) -> None:
+        super().__init__(loop=turns[0].get_loop())
+        self._turns = turns
+        self._running = len(turns)
+        self._error: BaseException | None = None
+        self._cancelled = False
+        for turn in turns:
+            turn.add_done_callback(self._one_ended)
+
+    def cancel(self, msg: object = None) -> bool:
+        asked = [turn.cancel() for turn in self._turns]
+        return any(asked)
+
+    def _one_ended(self, turn: asyncio.Future[None]) -> None:
+        if turn.cancelled():
+            if not self._cancelled:
+                self._cancelled = True
+                self.cancel()
+        elif self._error is None:
+            self._error = turn.exception()
+        self._running -= 1
+        if self._running:
+            return
+        if self._error is not None:
+            self.set_exception(self._error)
+        elif self._cancelled:
+            super().cancel()
+        else:
+            self.set_result(None)
+
+
+class _Queue:
+    """The turns of a stream, and the task that gives them."""
+
+    def __init__(self) -> None:
+        self.turns: deque[_Turn] = deque()
+        self.worker: asyncio.Task[None] | None = None
+
+
+class _Meeting:
+    """A job for which several queues meet: the last one to come runs it, the others wait."""
+
+    def __init__(self, job: Job, queues: int) -> None:
+        self._job = job
+        self._missing = queues
+        self._running: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+
+    async def join(self) -> None:
+        self._missing -= 1
+        if not self._missing:
+            self._running = asyncio.current_task()
+            assert self._running is not None
+            self._running.add_done_callback(lambda _: self._over.set())
+            await self._job()
+            return
+        try:
+            await self._over.wait()
+        except asyncio.CancelledError:
+            if self._running is not None:  # and this stream is held until it has ended
+                if not self._running.cancelling():
+                    self._running.cancel()
+                await self._over.wait()
+            raise
 
 
 async def _as_coroutine(job: Job) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 from everlog.adapters.memory.tables import Tables
-from everlog.core.fold_order import merge
+from everlog.core.fold_order import LATE, ON_TIME, merge
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Order, Page, Selection, page_size
 from everlog.core.snapshot import Snapshot, SnapshotKey, reaches_past
@@ -99,7 +99,7 @@ def _page_by_creation(
                 for record in _between(tables, selection, start.position, selection.until)
                 if record.position not in tables.late_positions
             ),
-            size + 1,
+            0 if start.ended == ON_TIME else size + 1,
         )
     )
     matches = _filter(selection)
@@ -113,7 +113,7 @@ def _page_by_creation(
                 for record in islice(tables.late, first, None)
                 if selection.after < record.position <= selection.until and matches(record)
             ),
-            size + 1,
+            0 if start.ended == LATE else size + 1,
         )
     )
     return merge(

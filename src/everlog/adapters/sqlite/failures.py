@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 
+from everlog.core.record import StoredRecord
+from everlog.core.sequencer import Head
 from everlog.errors import (
     CorruptLedger,
+    EverlogError,
     LedgerBusy,
     StorageError,
     StorageFailed,
@@ -23,10 +28,76 @@ def as_storage_error(error: sqlite3.Error, path: str) -> StorageError:
         )
     if name == "SQLITE_FULL":
         return StorageFull(f"there is no room left for {path}; nothing was written: make room")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "decode" in str(error):
-        return CorruptLedger(
-            f"{path} is damaged ({error}); keep a copy, run verify, restore a backup"
-        )
+    if (
+        name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+        or "decode" in str(error)
+        or (name == "SQLITE_ERROR" and "no such" in str(error))  # our statements do not change
+    ):
+        return damaged(path, error)
     if name.startswith("SQLITE_READONLY"):
         return StorageFailed(f"{path} cannot be written ({error}); check its permissions")
     return StorageFailed(f"{path}: the database failed ({name or 'error'}: {error})")
+
+
+def damaged(path: str, error: Exception) -> CorruptLedger:
+    """Returns the error that says what to do about a file that contradicts itself."""
+    return CorruptLedger(f"{path} is damaged ({error}); keep a copy, run verify, restore a backup")
+
+
+@contextmanager
+def damage_named(path: str) -> Generator[None]:
+    """Raises `CorruptLedger` where code stumbles over what a damaged file gives it to read."""
+    # A column may hold what its type forbids, a table no row, a name no UTF-8: SQLite checks when
+    # it writes. Not ValueError as such: that speaks of what was handed in.
+    try:
+        yield
+    except EverlogError:
+        raise
+    except (TypeError, ArithmeticError, LookupError, AssertionError, UnicodeDecodeError) as error:
+        raise damaged(path, error) from error
+
+
+_KINDS = (
+    int,
+    int,
+    str,
+    str,
+    str,
+    int,
+    str,
+    str,
+    str,
+    str,
+    str,
+    str,
+    int,
+    bytes,
+    str,
+    str,
+    bytes,
+    bytes,
+)
+_KINDS_UNCAUSED = (*_KINDS[:9], type(None), *_KINDS[10:])
+
+
+def as_record(row: tuple[object, ...]) -> StoredRecord:
+    """Returns the record of a row; raises `TypeError` if a column holds another kind of value."""
+    kinds = tuple(map(type, row))
+    if kinds != _KINDS and kinds != _KINDS_UNCAUSED:
+        raise TypeError(_misfit(row, kinds))
+    return StoredRecord._make(row)
+
+
+def as_head(row: tuple[int, bytes, str, str, str] | None) -> Head:
+    """Returns the head of a row; raises `TypeError` if there is none, or of other kinds."""
+    if row is None or tuple(map(type, row)) != (int, bytes, str, str, str):
+        raise TypeError("the ledger's own row is gone, or has other kinds of values")
+    position, chain, clock, created, id = row
+    return Head(position, chain, clock, (created, id))
+
+
+def _misfit(row: tuple[object, ...], kinds: tuple[type, ...]) -> str:
+    names = zip(StoredRecord._fields, kinds, _KINDS, strict=True)
+    wrong = [name for name, kind, due in names if kind is not due]
+    wrong = [name for name in wrong if name != "causation" or row[9] is not None]
+    return f"the record at position {row[0]!r} has no {' and no '.join(wrong)} of its kind"

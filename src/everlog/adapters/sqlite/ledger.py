@@ -15,11 +15,14 @@ from everlog.adapters.sqlite import reading, schema
 from everlog.adapters.sqlite.connections import (
     Durability,
     Place,
+    check_directory,
     checkpoints_race,
     connect_reader,
     open_or_create,
 )
-from everlog.adapters.sqlite.failures import as_storage_error
+from everlog.adapters.sqlite.failures import as_storage_error, damage_named
+from everlog.adapters.sqlite.file_guard import FileGuard
+from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.adapters.sqlite.writing import Writer
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
@@ -55,6 +58,7 @@ class SqliteLedger:
         self._readers: list[sqlite3.Connection] = []
         self._writer: Writer | None = None
         self._identity: Identity | None = None
+        self._guard: FileGuard | None = None
 
     @classmethod
     async def open(
@@ -76,11 +80,12 @@ class SqliteLedger:
         Raises `CannotOpen`, `ForeignFile`, `NewerFormat` or `LedgerBusy`.
         """
         if durability not in ("full", "relaxed"):
-            raise CannotOpen(f"durability={durability!r} is none; use 'full' or 'relaxed'")
+            raise CannotOpen(f"durability={durability!r} is not known; use 'full' or 'relaxed'")
         if guard_checkpoints is None:
             guard_checkpoints = checkpoints_race(sqlite3.sqlite_version_info)
-        absolute = os.path.abspath(path)  # noqa: ASYNC240 - touches no file
-        place = Place(absolute, durability, timeout_s, guard_checkpoints)
+        # The real path: two names of one file must share one lock.
+        real = os.path.realpath(path)  # noqa: ASYNC240 - looks at names only
+        place = Place(real, durability, timeout_s, guard_checkpoints)
         ledger = cls(place, seams or Seams())
         try:
             await ledger._in_thread(ledger._writing, ledger._set_up)
@@ -158,14 +163,24 @@ class SqliteLedger:
         self._writing.shutdown(wait=False)
 
     def _set_up(self) -> None:
-        self._identity = open_or_create(self._place, self._seams.random_bytes)
+        place = self._place
+        check_directory(place.path)
+        lock: FileLock | None = None
+        # For a new ledger the lock comes first: where it cannot be, no ledger is left behind.
+        # Beside a file that is there, only once it is known to be a ledger.
+        if place.checkpoints_race and not os.path.exists(place.path):
+            lock = _lock_beside(place.path)
         try:
-            self._writer = Writer(self._place, self._identity, self._seams.now_ms)
-        except OSError as error:
-            raise CannotOpen(
-                f"{self._place.path}-lock cannot be created ({error.strerror}); "
-                "check the directory's permissions"
-            ) from error
+            with damage_named(place.path):
+                self._identity = open_or_create(place, self._seams.random_bytes)
+            if place.checkpoints_race and lock is None:
+                lock = _lock_beside(place.path)
+            self._guard = FileGuard(place.path)
+            self._writer = Writer(place, self._identity, self._seams.now_ms, self._guard, lock)
+        except BaseException:
+            if lock is not None:
+                lock.close()
+            raise
 
     def _close(self) -> None:
         self._reading.shutdown(wait=True)
@@ -181,7 +196,11 @@ class SqliteLedger:
         self._owner.check()
 
         def run() -> T:
-            return look(self._reader(), *args, **kw)
+            connection = self._reader()
+            assert self._guard is not None
+            self._guard.check()
+            with damage_named(self._place.path):
+                return look(connection, *args, **kw)
 
         return await self._in_thread(self._reading, run)
 
@@ -202,6 +221,16 @@ class SqliteLedger:
             raise as_storage_error(error, self._place.path) from error
 
 
+def _lock_beside(path: str) -> FileLock:
+    try:
+        return FileLock(path + "-lock")
+    except OSError as error:
+        raise CannotOpen(
+            f"{path}-lock cannot be opened or created ({error.strerror}); "
+            "check that it is an ordinary file, and the directory's permissions"
+        ) from error
+
+
 def _copy_to(connection: sqlite3.Connection, path: str) -> None:
     # VACUUM INTO and not a copy of the file: opening and closing the file here would drop the locks
     # of every connection in this process, and the WAL would be missed.
@@ -211,7 +240,7 @@ def _copy_to(connection: sqlite3.Connection, path: str) -> None:
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):
         raise CannotOpen(f"there is no directory {directory!r} for the backup; create it first")
-    partial = path + ".partial"
+    partial = f"{path}.{os.urandom(4).hex()}.partial"  # two backups at once are two files
     try:
         _remove(partial)
         connection.execute("PRAGMA query_only = OFF")  # it counts the new file as written to

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from everlog.adapters.sqlite import schema
-from everlog.core.fold_order import merge
+from everlog.adapters.sqlite.failures import as_head, as_record
+from everlog.core.fold_order import LATE, ON_TIME, merge
 from everlog.core.record import StoredRecord
 from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
-from everlog.core.sequencer import Head
-from everlog.core.snapshot import Snapshot, SnapshotKey, reaches_past
+from everlog.core.sequencer import Head, Place
+from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, reaches_past
 from everlog.ports.ledger import FoldStart, Problem
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ def fold_start(
 def find(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRecord | None]:
     """Returns the records of the ids, None where there is none."""
     rows = connection.execute(schema.SELECT_BY_IDS, (json.dumps(list(ids)),)).fetchall()
-    found = {record.id: record for record in map(StoredRecord._make, rows)}
+    found = {record.id: record for record in map(as_record, rows)}
     return [found.get(id) for id in ids]
 
 
@@ -96,14 +97,19 @@ def find_snapshot(connection: sqlite3.Connection, key: SnapshotKey) -> Snapshot 
 
 def head(connection: sqlite3.Connection) -> Head:
     """Returns how far the ledger has got."""
-    position, chain, clock, created, id = connection.execute(schema.SELECT_HEAD).fetchone()
-    return Head(position, chain, clock, (created, id))
+    return as_head(connection.execute(schema.SELECT_HEAD).fetchone())
 
 
 def check(connection: sqlite3.Connection) -> list[Problem]:
     """Returns what the file contradicts in itself."""
     problems: list[Problem] = []
-    for look in (_check_structure, _check_late, _check_registers, _check_newest):
+    for look in (
+        _check_structure,
+        _check_late,
+        _check_registers,
+        _check_newest,
+        _check_snapshots,
+    ):
         try:
             problems += look(connection)
         except sqlite3.Error as error:
@@ -132,6 +138,17 @@ def _check_newest(connection: sqlite3.Connection) -> Iterator[Problem]:
         yield Problem(None, "the newest record of the ledger is wrong")
 
 
+def _check_snapshots(connection: sqlite3.Connection) -> Iterator[Problem]:
+    for row in connection.execute(schema.SELECT_SNAPSHOTS):
+        snapshot = Snapshot(SnapshotKey(*row[:5]), *row[5:])
+        if not is_whole(snapshot):
+            yield Problem(
+                None,
+                f"the snapshot of {snapshot.key.reducer!r} over {snapshot.key.scope!r} is damaged "
+                "and not used; delete it: store.snapshots.delete(...)",
+            )
+
+
 def _resolve(connection: sqlite3.Connection, selection: Selection) -> Selection:
     [position] = connection.execute(schema.SELECT_POSITION).fetchone()
     until = position if selection.until is None else min(selection.until, position)
@@ -145,7 +162,7 @@ def _resolve(connection: sqlite3.Connection, selection: Selection) -> Selection:
 def _overtaken(connection: sqlite3.Connection, snapshot: Snapshot, selection: Selection) -> bool:
     """Whether a record that came after the snapshot belongs before its last one."""
     # Only a late record can: one on time stands after everything that was there before it.
-    conditions, values = _conditions(selection)
+    conditions, values = _conditions(selection, by_stream=not _several(selection))
     row = connection.execute(
         # sql: only fixed text is joined, every value is bound
         schema.SELECT_OVERTAKING + conditions + " LIMIT 1",
@@ -194,13 +211,18 @@ def _by_position(
     ending: str = " ORDER BY position",
     *,
     descending: bool = False,
+    beyond: Place | None = None,
 ) -> Run:
     """Returns the next records in order of position, ascending or descending."""
-    if selection.streams is None or len(selection.streams) == 1:
+    if not _several(selection):
+        if beyond is not None:
+            return _run_beyond(connection, selection, size, ending, beyond)
         return _run(connection, selection, size, ending, descending=descending)
     # Over several streams SQLite would collect and sort all that is left for every page. So they
-    # are asked for in windows of positions, wider and wider until a page is full.
+    # are asked for in windows of positions, wider and wider until a page is full: stream by stream
+    # in a window that is wider than they are many, record by record in a narrower one.
     assert selection.until is not None
+    assert selection.streams is not None
     found: list[StoredRecord] = []
     low, high = selection.after, selection.until
     width = 4 * size
@@ -212,8 +234,17 @@ def _by_position(
             start, end = low, min(high, low + width)
             low = end
         window = replace(selection, after=start, until=end)
-        records, ended = _run(connection, window, size - len(found), ending, descending=descending)
+        records, ended = _run(
+            connection,
+            window,
+            size - len(found),
+            ending,
+            descending=descending,
+            by_stream=len(selection.streams) < end - start,
+        )
         found += records
+        if beyond is not None and found and found[-1].order > beyond:
+            return found, False
         if not ended or (len(found) >= size and low < high):
             return found, False
         width *= 2
@@ -224,19 +255,31 @@ def _page_by_creation(
     connection: sqlite3.Connection, selection: Selection, cursor: Cursor | None, size: int
 ) -> tuple[list[StoredRecord], Cursor | None]:
     start = cursor or Cursor(selection.after, None, 0)
-    on_time_from = replace(selection, after=start.position)
-    on_time, on_time_ended = _by_position(
-        connection, on_time_from, size, " AND late = 0 ORDER BY position"
-    )
-    late, late_ended = _run(
-        connection,
-        selection,
-        size,
-        " AND late = 1 ORDER BY created, id"
-        if start.late is None
-        else " AND late = 1 AND (created, id) > (?, ?) ORDER BY created, id",
-        extra=start.late or (),
-    )
+    on_time: list[StoredRecord] = []
+    late: list[StoredRecord] = []
+    on_time_ended = late_ended = True
+    if start.ended != LATE:
+        late, late_ended = _run(
+            connection,
+            selection,
+            size,
+            " ORDER BY created, id"
+            if start.late is None
+            else " AND (created, id) > (?, ?) ORDER BY created, id",
+            extra=start.late or (),
+            select=schema.SELECT_LATE,
+            # Several streams: all that came late, in the order asked for, and no sorting.
+            by_stream=not _several(selection),
+        )
+    if start.ended != ON_TIME:
+        on_time, on_time_ended = _by_position(
+            connection,
+            replace(selection, after=start.position),
+            size,
+            " AND late = 0 ORDER BY position",
+            # What stands after the last late one is not needed yet, and may be far away.
+            beyond=None if late_ended else late[-1].order,
+        )
     return merge(
         on_time,
         late,
@@ -247,6 +290,31 @@ def _page_by_creation(
     )
 
 
+def _run_beyond(
+    connection: sqlite3.Connection, selection: Selection, size: int, ending: str, beyond: Place
+) -> Run:
+    """Returns the next records up to the first that stands after a place in a fold.
+
+    It looks for one, then two, then four: what is not needed yet may be very far away, and one row
+    too many would be searched for again on every page.
+    """
+    found: list[StoredRecord] = []
+    wanted = 1
+    while len(found) < size and (not found or found[-1].order < beyond):
+        after = found[-1].position if found else selection.after
+        conditions, values = _conditions(selection, by_stream=True)
+        rows = connection.execute(
+            # sql: only fixed text is joined, every value is bound
+            schema.SELECT_BETWEEN + conditions + ending + " LIMIT ?",
+            (after, selection.until, *values, wanted),
+        ).fetchall()
+        found += map(StoredRecord._make, rows)
+        if len(rows) < wanted:
+            return found, True
+        wanted = min(2 * wanted, 100, max(1, size - len(found)))
+    return found, False
+
+
 def _run(
     connection: sqlite3.Connection,
     selection: Selection,
@@ -255,26 +323,24 @@ def _run(
     *,
     descending: bool = False,
     extra: Sequence[str] = (),
+    select: str = schema.SELECT_BETWEEN,
+    by_stream: bool = True,
 ) -> Run:
     """Returns the next records of one ordered query: at most `size`, and a page of bytes."""
-    conditions, values = _conditions(selection)
+    conditions, values = _conditions(selection, by_stream=by_stream)
     cursor = connection.execute(
         # sql: only fixed text is joined, every value is bound
-        schema.SELECT_BETWEEN
-        + conditions
-        + ending
-        + (" DESC LIMIT ?" if descending else " LIMIT ?"),
+        select + conditions + ending + (" DESC LIMIT ?" if descending else " LIMIT ?"),
         (selection.after, selection.until, *values, *extra, size + 1),
     )
     records: list[StoredRecord] = []
     room = PAGE_BYTES
-    make: Callable[[tuple[object, ...]], StoredRecord] = StoredRecord._make
     try:
         while room > 0:
             rows = cursor.fetchmany(min(100, size + 1 - len(records)))
             if not rows:
                 return records, True
-            records += map(make, rows)
+            records += map(as_record, rows)
             if len(records) > size:
                 return records[:size], False
             room -= sum(len(row[14] or "") + len(row[15] or "") for row in rows)
@@ -283,8 +349,15 @@ def _run(
         cursor.close()
 
 
-def _conditions(selection: Selection) -> tuple[str, list[object]]:
-    """Returns what a selection asks besides positions, as SQL with its values."""
+def _several(selection: Selection) -> bool:
+    return selection.streams is not None and len(selection.streams) > 1
+
+
+def _conditions(selection: Selection, *, by_stream: bool) -> tuple[str, list[object]]:
+    """Returns what a selection asks besides positions, as SQL with its values.
+
+    `by_stream`: whether the streams may be looked up in an index; otherwise they only filter.
+    """
     sql = ""
     values: list[object] = []
     if selection.streams is not None:
@@ -292,7 +365,8 @@ def _conditions(selection: Selection) -> tuple[str, list[object]]:
             sql += " AND stream = ?"
             values.append(selection.streams[0])
         else:
-            sql += " AND stream IN (SELECT value FROM json_each(?))"
+            sql += " AND stream IN " if by_stream else " AND +stream IN "
+            sql += "(SELECT value FROM json_each(?))"
             values.append(json.dumps(selection.streams))
     if selection.types is not None:
         sql += " AND type IN (SELECT value FROM json_each(?))"

@@ -136,8 +136,14 @@ SELECT_BY_ID = "SELECT " + COLUMNS + " FROM records WHERE id = ?"  # noqa: S608 
 SELECT_BY_IDS = "SELECT " + COLUMNS + " FROM records WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - COLUMNS is fixed text
 # Completed in `reading` by the conditions and the order of a selection.
 SELECT_BETWEEN = "SELECT " + COLUMNS + " FROM records WHERE position > ? AND position <= ?"  # noqa: S608 - COLUMNS is fixed text
+# The plus keeps SQLite from walking through the log by position: the partial indexes of what came
+# late are the way, and are empty where nothing did.
+SELECT_LATE = (
+    SELECT_BETWEEN.replace("position >", "+position >").replace("position <=", "+position <=")
+    + " AND late = 1"
+)
 SELECT_OVERTAKING = (
-    "SELECT 1 FROM records WHERE late = 1 AND (created, id) < (?, ?) AND position > ?"
+    "SELECT 1 FROM records WHERE late = 1 AND (created, id) < (?, ?) AND +position > ?"
 )
 SELECT_VERSION = "SELECT version FROM records WHERE stream = ? ORDER BY position DESC LIMIT 1"
 
@@ -168,6 +174,10 @@ SELECT_REVISION = "SELECT revision FROM relation_revisions WHERE relation = ?"
 SELECT_SNAPSHOT = (
     "SELECT position, created, id, version, count, revision, state FROM snapshots "
     "WHERE scope = ? AND reducer = ? AND reducer_version = ? AND shape = ? AND filter = ?"
+)
+SELECT_SNAPSHOTS = (
+    "SELECT scope, reducer, reducer_version, shape, filter, position, created, id, version, "
+    "count, revision, state FROM snapshots"
 )
 # An older snapshot never replaces a newer one of the same membership.
 UPSERT_SNAPSHOT = (

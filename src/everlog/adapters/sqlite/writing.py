@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.connections import Place, connect_writer
 from everlog.adapters.sqlite.failures import as_storage_error
+from everlog.adapters.sqlite.file_guard import FileGuard
 from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.core.record import StoredRecord
 from everlog.core.relation import Relate, Related
@@ -24,7 +25,7 @@ from everlog.core.sequencer import (
     streams_of,
 )
 from everlog.core.snapshot import DropSnapshots, PutSnapshot
-from everlog.errors import EverlogError, FileReplaced, OutcomeUnknown, StorageError
+from everlog.errors import EverlogError, OutcomeUnknown, StorageError
 from everlog.ports.ledger import Outcome, Request
 
 CHECKPOINT_BYTES = 8 * 1024 * 1024
@@ -34,24 +35,27 @@ CHECKPOINT_BYTES = 8 * 1024 * 1024
 class Writer:
     """The one connection of this store that writes."""
 
-    def __init__(self, place: Place, identity: Identity, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        identity: Identity,
+        now_ms: Callable[[], int],
+        guard: FileGuard,
+        lock: FileLock | None,
+    ) -> None:
+        """`lock`: held around every commit and checkpoint, where checkpoints race."""
         self._place = place
         self._identity = identity
         self._now_ms = now_ms
-        self._file = _file_id(place.path)
+        self._guard = guard
         # Where checkpoints race, no commit may run beside one, in this process or another.
-        self._lock = FileLock(place.path + "-lock") if place.checkpoints_race else None
-        try:
-            self._connection = connect_writer(place)
-        except BaseException:
-            if self._lock is not None:
-                self._lock.close()
-            raise
-        self._unchecked_bytes = 0
+        self._lock = lock
+        self._connection = connect_writer(place)
+        # What others left in the WAL counts, or many short-lived writers would never empty it.
+        self._unchecked_bytes = _size_of(place.path + "-wal")
 
     def commit(self, requests: Sequence[Request]) -> list[Outcome]:
         """Writes the requests in one transaction; raises `StorageError` if nothing was written."""
-        self._check_file()
         with self._exclusive():
             try:
                 outcomes = self._transact(requests)
@@ -85,6 +89,7 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         try:
             outcomes, rows = self._write(requests)
+            self._guard.check()  # last, as waiting for the lock may have taken long
         except BaseException:
             _roll_back(connection)
             raise
@@ -217,18 +222,6 @@ class Writer:
             schema.DELETE_SNAPSHOTS_OF, (request.scope, request.reducer)
         ).rowcount
 
-    def _check_file(self) -> None:
-        try:
-            file = _file_id(self._place.path)
-        except OSError:
-            file = None
-        if file != self._file:
-            raise FileReplaced(
-                f"{self._place.path} is not the file that was opened: it was moved, deleted or "
-                "replaced under the open store; nothing was written. Close every store on it; to "
-                "put a backup in its place, remove the -wal and -shm files beside it first"
-            )
-
     def _checkpoint(self) -> None:
         # PASSIVE waits for nobody; when it moved everything, the next commit begins the WAL anew.
         self._unchecked_bytes = 0
@@ -238,9 +231,11 @@ class Writer:
             return  # what was committed stands in the WAL; the next checkpoint moves it
 
 
-def _file_id(path: str) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
+def _size_of(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -187,11 +187,14 @@ class Importing(Contract):
         assert await scene.rows() == before
 
     @contract_test
-    async def test_an_id_twice_in_one_list_is_refused(self, scene: Scene) -> None:
+    async def test_a_record_twice_in_one_list_is_stored_once(self, scene: Scene) -> None:
         record = scene.store.past("a", Noted(1), created=at(1), id="x")
-        with pytest.raises(InvalidInput):
-            await scene.store.import_records([record, record])
+        other = scene.store.past("a", Noted(2), created=at(1), id="x")
+        with pytest.raises(IdConflict):
+            await scene.store.import_records([record, other])
         assert await scene.rows() == []
+        assert await scene.store.import_records([record, record]) == Imported(stored=1, known=1)
+        assert ids_of(await scene.rows()) == ["x"]
 
     @contract_test
     async def test_types_need_not_be_known(self, scene: Scene) -> None:

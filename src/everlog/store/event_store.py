@@ -717,8 +717,9 @@ class EventStore:
         """Waits for what is being written, and for hooks so long; then lets go of all.
 
         The store stays open while it waits, so that handlers can append, and the handlers of what
-        they append, too. Hooks that still run after `timeout_s` are cancelled. Inside a hook or
-        handler it does not wait for hooks. May be called again. `async with` calls it.
+        they append, too. Hooks and handlers that still run after `timeout_s` are cancelled, and
+        get 5 s more to end. Inside a hook or handler it does not wait for hooks. May be called
+        again. `async with` calls it.
 
         >>> store = await EventStore.open("memory:", events=[UserCreated])
         >>> await store.close(timeout_s=5)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from everlog import EventStore, event
 from everlog.adapters.sqlite import file_lock, writing
 from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.adapters.sqlite.ledger import SqliteLedger
-from everlog.errors import FileReplaced
+from everlog.errors import CorruptLedger, FileReplaced
 
 
 @event("file:noted")
@@ -127,5 +129,21 @@ def test_two_backups_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
         for name in ("one.db", "two.db"):
             async with EventStore.open(tmp_path / name, events=[Noted]) as copy:
                 assert (await copy.verify()).records == 500
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "damage", ["UPDATE ledger SET clock = 'zz'", "DELETE FROM ledger"], ids=["clock", "row"]
+)
+def test_an_append_over_a_damaged_head_is_refused_as_damage(tmp_path: Path, damage: str) -> None:
+    async def main() -> None:
+        async with EventStore.open(tmp_path / "log.db", events=[Noted]) as store:
+            await store.append("a", Noted())
+            with closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None)) as other:
+                other.execute(damage)
+            with pytest.raises(CorruptLedger):
+                await store.append("a", Noted())
+            assert not (await store.verify()).ok
 
     asyncio.run(main())

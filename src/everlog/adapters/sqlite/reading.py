@@ -308,7 +308,7 @@ def _run_beyond(
             schema.SELECT_BETWEEN + conditions + ending + " LIMIT ?",
             (after, selection.until, *values, wanted),
         ).fetchall()
-        found += map(StoredRecord._make, rows)
+        found += map(as_record, rows)
         if len(rows) < wanted:
             return found, True
         wanted = min(2 * wanted, 100, max(1, size - len(found)))

@@ -10,14 +10,13 @@ from contextlib import AbstractContextManager, nullcontext
 
 from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.connections import Place, connect_writer
-from everlog.adapters.sqlite.failures import as_storage_error
+from everlog.adapters.sqlite.failures import as_head, as_storage_error, damage_named
 from everlog.adapters.sqlite.file_guard import FileGuard
 from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.core.record import StoredRecord
 from everlog.core.relation import Relate, Related
 from everlog.core.sequencer import (
     Append,
-    Head,
     Identity,
     Import,
     Sequencer,
@@ -25,6 +24,7 @@ from everlog.core.sequencer import (
     streams_of,
 )
 from everlog.core.snapshot import DropSnapshots, PutSnapshot
+from everlog.core.stamp import is_stamp
 from everlog.errors import EverlogError, OutcomeUnknown, StorageError
 from everlog.ports.ledger import Outcome, Request
 
@@ -143,7 +143,10 @@ class Writer:
 
     def _sequencer(self, requests: Sequence[Append | Import]) -> Sequencer:
         connection = self._connection
-        position, chain, clock, created, id = connection.execute(schema.SELECT_HEAD).fetchone()
+        with damage_named(self._place.path):
+            head = as_head(connection.execute(schema.SELECT_HEAD).fetchone())
+            if not is_stamp(head.clock):
+                raise TypeError("the ledger's clock is no stamp")
         ids = ids_of(requests)
         if len(ids) == 1:
             known = connection.execute(schema.SELECT_BY_ID, ids).fetchall()
@@ -155,7 +158,7 @@ class Writer:
             if row is not None:
                 versions[stream] = row[0]
         return Sequencer(
-            Head(position, chain, clock, (created, id)),
+            head,
             self._identity,
             now_ms=self._now_ms(),
             known={record.id: record for record in map(StoredRecord._make, known)},

@@ -34,8 +34,9 @@ def write(
     for request in requests:
         try:
             if isinstance(request, (Append, Import)):
-                outcomes.append(sequencer.place(request))
-                if isinstance(request, Append) and request.relations:
+                placed = sequencer.place(request)
+                outcomes.append(placed)
+                if placed.new and isinstance(request, Append) and request.relations:
                     _relate(tables, Relate(add=request.relations))
             elif isinstance(request, Relate):
                 outcomes.append(_relate(tables, request))

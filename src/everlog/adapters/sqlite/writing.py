@@ -115,8 +115,9 @@ class Writer:
             try:
                 if isinstance(request, (Append, Import)):
                     assert sequencer is not None
-                    outcomes.append(sequencer.place(request))
-                    if isinstance(request, Append) and request.relations:
+                    placed = sequencer.place(request)
+                    outcomes.append(placed)
+                    if placed.new and isinstance(request, Append) and request.relations:
                         self._relate(Relate(add=request.relations))
                 elif isinstance(request, Relate):
                     outcomes.append(self._relate(request))

@@ -48,6 +48,15 @@ class Retrying(Contract):
         assert positions_of(again) == [3, 2, 1]
 
     @contract_test
+    async def test_a_retry_does_not_bring_back_a_relation_that_was_removed_since(
+        self, scene: Scene
+    ) -> None:
+        await scene.store.append("a", Noted(1), ids=["x"], relations=["r"])
+        await scene.store.relations.remove("r", "a")
+        await scene.store.append("a", Noted(1), ids=["x"], relations=["r"])
+        assert await scene.store.relations.streams_of("r") == []
+
+    @contract_test
     async def test_a_part_of_a_call_is_a_retry_too(self, scene: Scene) -> None:
         await scene.store.append("a", Noted(1), Noted(2), ids=["x", "y"])
         [again] = await scene.store.append("a", Noted(2), ids=["y"])

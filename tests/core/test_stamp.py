@@ -20,6 +20,7 @@ from everlog.core.stamp import (
     parse_stamp,
     receive,
     stamp_time,
+    stamps_after,
     tick,
     to_original,
 )
@@ -121,6 +122,35 @@ def test_a_clock_is_a_value() -> None:
 
 
 # --- stamps from elsewhere ----------------------------------------------------------------------
+
+
+@given(clocks, nodes, wall_clocks, st.integers(0, 200))
+def test_many_stamps_at_once_are_those_of_as_many_ticks(
+    before: Clock, node: str, now_ms: int, count: int
+) -> None:
+    clock = Clock(before.ms, before.counter, node)
+    ticked: list[str] = []
+    for _ in range(count):
+        clock = tick(clock, now_ms=now_ms)
+        ticked.append(clock.stamp)
+    assert stamps_after(before.stamp, node=node, now_ms=now_ms, count=count) == ticked
+
+
+def test_many_stamps_at_once_borrow_a_millisecond_from_a_used_up_counter() -> None:
+    before = Clock(5, 2**16 - 2, "a" * 16).stamp
+    stamps = stamps_after(before, node="b" * 16, now_ms=5, count=3)
+    assert [parse_stamp(each)[:2] for each in stamps] == [(5, 2**16 - 1), (6, 0), (6, 1)]
+
+
+def test_many_stamps_at_once_end_where_a_clock_ends() -> None:
+    last = Clock(MAX_MS, 2**16 - 3, "a" * 16).stamp
+    assert len(stamps_after(last, node="a" * 16, now_ms=0, count=2)) == 2
+    with pytest.raises(InvalidStamp, match="a clock cannot stand at"):
+        stamps_after(last, node="a" * 16, now_ms=0, count=3)
+    with pytest.raises(InvalidStamp, match="a clock cannot stand at"):
+        stamps_after("0" * 32, node="a" * 16, now_ms=2**48, count=1)
+    with pytest.raises(InvalidStamp, match="node"):
+        stamps_after(last, node="no node", now_ms=0, count=1)
 
 
 @given(clocks, clocks, wall_clocks)

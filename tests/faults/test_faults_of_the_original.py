@@ -614,10 +614,10 @@ def test_outdated_is_judged_within_one_type(url: str, monkeypatch: pytest.Monkey
 
     def place(self: Sequencer, request: Append | Import) -> Placed:
         if isinstance(request, Append):
-            events = tuple(replace(event, register=event.type) for event in request.events)
-            return original(self, replace(request, events=events))
+            events = tuple(event._replace(register=event.type) for event in request.events)
+            return original(self, request._replace(events=events))
         records = tuple(record._replace(register=record.type) for record in request.records)
-        return original(self, replace(request, records=records))
+        return original(self, request._replace(records=records))
 
     monkeypatch.setattr(Sequencer, "place", place)
     for check in checks:
@@ -641,10 +641,10 @@ async def two_ledgers_never_mint_the_same_stamp(url: str) -> None:
 def test_the_clock_has_no_node(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     holds(two_ledgers_never_mint_the_same_stamp, url)
 
-    def clock(stamp: Stamp, node: str) -> Clock:
-        return Clock(ms=int(stamp[:12], 16), counter=int(stamp[12:16], 16), node="0" * 16)
+    def without_node(stamp_before: Stamp, *, node: str, now_ms: int, count: int) -> list[Stamp]:
+        return stamp.stamps_after(stamp_before, node="0" * 16, now_ms=now_ms, count=count)
 
-    monkeypatch.setattr(sequencer, "_clock", clock)
+    monkeypatch.setattr(sequencer, "stamps_after", without_node)
     goes_red(two_ledgers_never_mint_the_same_stamp, url)
 
 
@@ -697,10 +697,10 @@ def test_the_clock_is_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     url = f"sqlite:///{tmp_path}/log.db"
     holds(the_clock_goes_on_where_it_stood, url)
 
-    def clock(stamp: Stamp, node: str) -> Clock:
-        return Clock(ms=0, counter=0, node=node)
+    def forgetful(stamp_before: Stamp, *, node: str, now_ms: int, count: int) -> list[Stamp]:
+        return stamp.stamps_after("0" * 32, node=node, now_ms=now_ms, count=count)
 
-    monkeypatch.setattr(sequencer, "_clock", clock)
+    monkeypatch.setattr(sequencer, "stamps_after", forgetful)
     goes_red(the_clock_goes_on_where_it_stood, url)
 
 

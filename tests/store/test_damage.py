@@ -261,7 +261,7 @@ def identity(of: Ledger, /, **other: str) -> dict[str, Identity]:
 
 def head_of(head: Head, **other: Any) -> dict[str, Any]:
     async def answer() -> Head:
-        return replace(head, **other)
+        return head._replace(**other)
 
     return {"head": answer}
 
@@ -340,7 +340,10 @@ def test_what_is_no_damage_is_raised_and_not_reported(tmp_path: Path) -> None:
 def test_reads_that_do_not_look_at_the_kinds_of_columns_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "as_record", StoredRecord._make)
+    def without_a_look(rows: list[Any]) -> list[StoredRecord]:
+        return [StoredRecord._make(row) for row in rows]
+
+    monkeypatch.setattr(reading, "as_records", without_a_look)
 
     async def main() -> None:
         path = tmp_path / "log.db"

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from functools import lru_cache
 from json.encoder import encode_basestring as _quote
 
 FORMAT = 1
@@ -65,12 +66,20 @@ def envelope(
         f',"created":"{created}"'
         f',"format":{FORMAT}'
         f',"id":{_quote(id)}'
+        f"{_envelope_end(origin, register, schema, stream, type)}"
+    ).encode()
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _envelope_end(origin: str, register: str, schema: int, stream: str, type: str) -> str:
+    # What the events of one stream and type share is quoted once.
+    return (
         f',"origin":{_quote(origin)}'
         f',"register":{_quote(register)}'
         f',"schema":{schema}'
         f',"stream":{_quote(stream)}'
         f',"type":{_quote(type)}}}'
-    ).encode()
+    )
 
 
 def hash_of(

@@ -33,6 +33,9 @@ def merge(
     """
     merged: list[StoredRecord] = []
     i, j = 0, 0
+    if late_ended and not late:  # as nearly always: nothing to merge with
+        merged += on_time[:size]
+        i = len(merged)
     while len(merged) < size:
         if i == len(on_time) and not on_time_ended:
             break

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, cast
 
 import msgspec
-from msgspec.inspect import (
-    CustomType,
-    DataclassType,
-    Field,
-    NamedTupleType,
-    StructType,
-    Type,
-    type_info,
-)
+from msgspec import inspect
+from msgspec.inspect import CustomType, DataclassType, NamedTupleType, StructType, Type, type_info
 
 from everlog.core.misfit import Misfit
 from everlog.errors import EventDefinitionError
@@ -26,8 +19,6 @@ _WHERE = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
 
 class StructEngine:
     """Encodes and decodes one Struct."""
-
-    sorts = False
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         if cls.__struct_config__.forbid_unknown_fields:
@@ -41,6 +32,7 @@ class StructEngine:
         # Not "sorted": msgspec 0.22 then kills the process for a Struct that lost a field.
         self._encoder = msgspec.json.Encoder(order="deterministic")
         self._decoder: msgspec.json.Decoder[Any] | None = None
+        self.sorts = False
 
     def prepare(self) -> None:
         try:
@@ -49,6 +41,10 @@ class StructEngine:
             raise EventDefinitionError(
                 f"{self.cls.__qualname__} cannot be used as an event: {error}"
             ) from error
+        try:
+            self.sorts = all(map(_writes_sorted, _parts_of(type_info(self.cls))))
+        except Exception:  # it knows less than the decoder does
+            self.sorts = False
 
     def made_of(self) -> frozenset[type[Any]] | None:
         try:
@@ -90,17 +86,67 @@ class StructEngine:
 def _classes_in(info: object) -> frozenset[type[Any]] | None:
     """Returns the classes with fields that a type is made of; None where it holds others."""
     found: set[type[Any]] = set()
+    for part in _parts_of(info):
+        if isinstance(part, (StructType, DataclassType)):
+            found.add(part.cls)
+        if isinstance(part, (CustomType, NamedTupleType)):
+            return None
+    return frozenset(found)
+
+
+def _writes_sorted(part: object) -> bool:
+    """Whether this part of a type is written with sorted keys, for a value that reads back equal.
+
+    A Struct is written in the order of its fields, and a dict in the order of its keys before they
+    are text.
+    """
+    if isinstance(part, StructType):
+        config = part.cls.__struct_config__
+        names = part.cls.__struct_encode_fields__
+        return config.tag is None and list(names) == sorted(names)
+    if isinstance(part, inspect.DictType):
+        return isinstance(part.key_type, inspect.StrType)
+    return not isinstance(part, Type) or isinstance(part, _WITHOUT_KEYS)
+
+
+_WITHOUT_KEYS = (
+    inspect.AnyType,  # with keys of its own, which are text, or it does not read back equal
+    inspect.NoneType,
+    inspect.BoolType,
+    inspect.IntType,
+    inspect.FloatType,
+    inspect.StrType,
+    inspect.BytesType,
+    inspect.DateTimeType,
+    inspect.DateType,
+    inspect.TimeType,
+    inspect.TimeDeltaType,
+    inspect.UUIDType,
+    inspect.DecimalType,
+    inspect.EnumType,
+    inspect.LiteralType,
+    inspect.ListType,
+    inspect.SetType,
+    inspect.FrozenSetType,
+    inspect.VarTupleType,
+    inspect.TupleType,
+    inspect.UnionType,
+)
+"""Types that are written without keys, or with keys in order."""
+
+
+def _parts_of(info: object) -> Iterator[object]:
+    """Yields a type and all that it is made of; each class once, as it may hold itself."""
+    seen: set[type[Any]] = set()
     waiting: list[object] = [info]
     while waiting:
         part = waiting.pop()
         if isinstance(part, (StructType, DataclassType)):
-            if part.cls in found:
-                continue  # it may hold itself
-            found.add(part.cls)
-        if isinstance(part, (CustomType, NamedTupleType)):
-            return None
-        if isinstance(part, (Type, Field)):
+            if part.cls in seen:
+                continue
+            seen.add(part.cls)
+        yield part
+        if isinstance(part, (Type, inspect.Field)):
             waiting += [getattr(part, name) for name in part.__struct_fields__]
         elif isinstance(part, (list, tuple)):
             waiting += cast("Iterable[object]", part)
-    return frozenset(found)

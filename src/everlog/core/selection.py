@@ -71,7 +71,7 @@ class Page:
     """Where the next page begins; None when nothing is left. A last page may be empty."""
 
 
-PAGE_RECORDS = 500
+PAGE_RECORDS = 1_000
 """Records in a page, as a rule."""
 MAX_PAGE_RECORDS = 10_000
 """Records in a page of very many streams."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from everlog.core.chain import GENESIS, HASH_BYTES, HYDRATED, NONCE_BYTES, OUTDATED, hash_of, link
 from everlog.core.event import MAX_SCHEMA, check_size
 from everlog.core.portable import is_canonical
 from everlog.core.record import StoredRecord, computed_hash
-from everlog.core.stamp import Clock, is_stamp, receive, tick
+from everlog.core.stamp import Clock, is_stamp, receive, stamps_after, tick
 from everlog.core.stream import ANY, Expectation, check_name, require
 from everlog.errors import (
     ClockAhead,
@@ -50,8 +51,7 @@ class Identity:
     """Random 64 bits, as 16 hex characters: new when created, restored or promoted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """How far a ledger has got."""
 
     position: int
@@ -66,8 +66,7 @@ EMPTY = Head(position=0, chain=GENESIS, clock="0" * 32, newest=("", ""))
 """The head of a ledger in which nothing has happened. Its clock stands at the beginning of time."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """An event about to be appended: all that does not depend on the ledger's state."""
 
     id: str
@@ -84,8 +83,7 @@ class NewEvent:
     """Checked as if the events before it in the same request had been appended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """A request to append events, to one stream or several: all or nothing."""
 
     events: tuple[NewEvent, ...]
@@ -95,8 +93,7 @@ class Append:
     """The greatest stamp that the writer has read: the events are created after it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
+class Import(NamedTuple):
     """A request to take in records from elsewhere, as they are: all or nothing."""
 
     records: tuple[StoredRecord, ...]
@@ -104,8 +101,7 @@ class Import:
     """How far ahead of the wall clock a record may be stamped; None for any."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """What became of a request."""
 
     records: tuple[StoredRecord, ...]
@@ -161,70 +157,87 @@ class Sequencer:
         first = self._retried(events)
         if first is not None:
             return Placed(first, ())
-        versions: dict[str, int] = {}
-        for event in events:
-            version = versions.get(event.stream)
-            if version is None:
-                version = self._versions.get(event.stream, 0)
-            if event.expect is not ANY:
-                require(event.expect, stream=event.stream, actual=version)
-            versions[event.stream] = version + 1
-        clock = _clock(max(self.head.clock, request.observed), self._identity.node)
+        self._require(events)
+        # On the path of every append: locals, positions in the order of the fields, one pass.
+        identity, head = self._identity, self.head
+        origin, position, chain = identity.ledger, head.position, head.chain
+        stamps = stamps_after(
+            max(head.clock, request.observed),
+            node=identity.node,
+            now_ms=self._now_ms,
+            count=len(events),
+        )
+        versions, known, newest = self._versions, self._known, self._newest
         rows: list[StoredRecord] = []
-        origin, head = self._identity.ledger, self.head
-        position, chain = head.position, head.chain
-        for event in events:
-            clock = tick(clock, now_ms=self._now_ms)
-            created = clock.stamp
+        for event, created in zip(events, stamps, strict=True):
+            id, stream, type, schema, register, data, meta, correlation, causation, nonce, _ = event
             position += 1
-            version = self._versions.get(event.stream, 0) + 1
-            self._versions[event.stream] = version
+            versions[stream] = version = versions.get(stream, 0) + 1
             hashed = hash_of(
-                id=event.id,
-                stream=event.stream,
-                type=event.type,
-                schema=event.schema,
-                register=event.register,
+                id=id,
+                stream=stream,
+                type=type,
+                schema=schema,
+                register=register,
                 origin=origin,
-                correlation=event.correlation,
-                causation=event.causation,
+                correlation=correlation,
+                causation=causation,
                 created=created,
-                nonce=event.nonce,
-                data=event.data,
-                meta=event.meta,
+                nonce=nonce,
+                data=data,
+                meta=meta,
             )
             chain = link(chain, hashed, version=version, flags=0)
             row = StoredRecord(
-                position=position,
-                version=version,
-                id=event.id,
-                stream=event.stream,
-                type=event.type,
-                schema=event.schema,
-                register=event.register,
-                origin=origin,
-                correlation=event.correlation,
-                causation=event.causation,
-                created=created,
-                recorded=created,
-                flags=0,
-                nonce=event.nonce,
-                data=event.data,
-                meta=event.meta,
-                hash=hashed,
-                chain=chain,
+                position,
+                version,
+                id,
+                stream,
+                type,
+                schema,
+                register,
+                origin,
+                correlation,
+                causation,
+                created,
+                created,  # recorded
+                0,  # flags
+                nonce,
+                data,
+                meta,
+                hashed,
+                chain,
             )
             rows.append(row)
-            self._newest[event.stream, event.register] = row.order
-        self._take(
-            rows, [False] * len(rows), Head(position, chain, rows[-1].created, rows[-1].order)
-        )
+            known[id] = row
+            newest[stream, register] = (created, id)
+        self.rows += rows
+        self.late += [False] * len(rows)
+        self.head = Head(position, chain, stamps[-1], (stamps[-1], events[-1].id))
         placed = tuple(rows)
         return Placed(placed, placed)
 
+    def _require(self, events: Sequence[NewEvent]) -> None:
+        """Raises `WrongVersion` unless every expectation is met, each after the events before."""
+        if len(events) == 1:
+            [event] = events
+            if event.expect is not ANY:
+                actual = self._versions.get(event.stream, 0)
+                require(event.expect, stream=event.stream, actual=actual)
+            return
+        appended: dict[str, int] = {}
+        for event in events:
+            stream = event.stream
+            before = appended.get(stream, 0)
+            if event.expect is not ANY:
+                actual = self._versions.get(stream, 0) + before
+                require(event.expect, stream=stream, actual=actual)
+            appended[stream] = before + 1
+
     def _retried(self, events: Sequence[NewEvent]) -> tuple[StoredRecord, ...] | None:
         """Returns the stored records if all events are stored already, None if none is."""
-        known = [event.id for event in events if event.id in self._known]
+        stored = self._known
+        known = [event.id for event in events if event.id in stored]
         if not known:
             return None
         found: list[StoredRecord] = []
@@ -296,19 +309,15 @@ class Sequencer:
         self._versions.update(versions)
         self._newest.update(newest)
         if rows:
-            self._take(rows, late, head)
+            self.rows += rows
+            self.late += late
+            self._known.update(here)
+            self.head = head
         return Placed(tuple(answers), tuple(rows))
 
     def _newest_of(self, stream: str, register: str) -> Place | None:
         key = (stream, register)
         return self._newest[key] if key in self._newest else self._find_newest(stream, register)
-
-    def _take(self, rows: list[StoredRecord], late: list[bool], head: Head) -> None:
-        self.rows += rows
-        self.late += late
-        for row in rows:
-            self._known[row.id] = row
-        self.head = head
 
 
 def _clock(stamp: str, node: str) -> Clock:
@@ -340,11 +349,13 @@ def check_append(request: Append) -> Append:
     """Returns an append whose names, sizes and ids can be stored; raises `InvalidInput`."""
     if not request.events:
         raise InvalidInput("nothing to append: pass at least one event")
-    size = 0
+    size, stream = 0, None
     for event in request.events:
         check_name("event id", event.id)
-        check_name("stream", event.stream)
-        check_name("correlation", event.correlation)
+        if event.stream is not stream:
+            stream = check_name("stream", event.stream)
+        if event.correlation is not event.id:
+            check_name("correlation", event.correlation)
         if event.causation is not None:
             check_name("causation", event.causation)
         size += check_size(event.type, event.data, event.meta)
@@ -352,7 +363,8 @@ def check_append(request: Append) -> Append:
         check_name("relation", relation)
         check_name("stream", stream)
     _check_batch(len(request.events), size)
-    _check_each_once(event.id for event in request.events)
+    if len(request.events) > 1:
+        _check_each_once(event.id for event in request.events)
     return request
 
 

@@ -17,7 +17,7 @@ from everlog.core.event import Registry
 from everlog.core.record import Record
 from everlog.core.reducer import Reducer
 from everlog.core.selection import Selection
-from everlog.core.sequencer import Head, Identity
+from everlog.core.sequencer import Append, Head, Identity
 from everlog.core.stamp import Clock, parse_stamp, receive
 from everlog.core.stream import ANY, Expectation, check_name
 from everlog.errors import InvalidInput, MisusedStore, ReadOnlyAggregate, UnsavedEvents
@@ -30,7 +30,7 @@ from everlog.store.hooks import ErrorHook, Hook, Hooks
 from everlog.store.ids import IdSource
 from everlog.store.observing import Observed
 from everlog.store.opening import Opening, SnapshotPolicy, check_offset, check_policy
-from everlog.store.preparing import Preparer, To, items_of
+from everlog.store.preparing import Preparer, To
 from everlog.store.reading import Reading, select
 from everlog.store.relations import Relations
 from everlog.store.saving import Saving
@@ -236,8 +236,16 @@ class EventStore:
         [<Record 4 ... version 2 id ...>, <Record 5 ... version 3 id ...>]
         """
         self._owner.check()
-        items = items_of(stream, events, meta=meta, expect=expect, ids=ids, relations=relations)
-        return await self._append(items, emit=emit, batch=batch)
+        request = self._preparer.append(
+            stream,
+            events,
+            meta=meta,
+            expect=expect,
+            ids=ids,
+            relations=relations,
+            observed=self._observed.stamp,
+        )
+        return await self._append(request, emit=emit, batch=batch)
 
     async def append_many(
         self, items: Iterable[To], *, emit: bool = True, batch: str | None = None
@@ -256,7 +264,8 @@ class EventStore:
         [(3, 'user-2', 1), (4, 'user-1', 3)]
         """
         self._owner.check()
-        return await self._append(list(items), emit=emit, batch=batch)
+        request = self._preparer.append_many(list(items), observed=self._observed.stamp)
+        return await self._append(request, emit=emit, batch=batch)
 
     async def import_records(
         self,
@@ -783,10 +792,7 @@ class EventStore:
 
     # --- below ---
 
-    async def _append(
-        self, items: Sequence[To], *, emit: bool, batch: str | None
-    ) -> list[Record[Any]]:
-        request = self._preparer.append(items, observed=self._observed.stamp)
+    async def _append(self, request: Append, *, emit: bool, batch: str | None) -> list[Record[Any]]:
         records, hooks = await self._writing.append(request, emit=emit, batch=batch)
         await run_out(hooks)
         return records

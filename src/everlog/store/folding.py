@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from everlog.core.aggregate import AggregateRoot
 from everlog.core.event import Registry
-from everlog.core.record import Record
+from everlog.core.record import Record, StoredRecord
 from everlog.core.reducer import Reducer
 from everlog.core.selection import PAGE_RECORDS, Order, Selection, page_records
 from everlog.core.snapshot import PutSnapshot, Snapshot, SnapshotKey, seal, unseal
@@ -19,6 +20,9 @@ from everlog.ports.ledger import Ledger
 from everlog.store.committer import Committer
 
 S = TypeVar("S")
+
+_VERSION = itemgetter(StoredRecord._fields.index("version"))
+_RECORDED = itemgetter(StoredRecord._fields.index("recorded"))
 
 _log = logging.getLogger("everlog")
 
@@ -78,7 +82,7 @@ def fold_of_reducer(reducer: Reducer[S]) -> Fold[S]:
         version=reducer.version,
         state_type=type(reducer.initial()),
         initial=reducer.initial,
-        step=reducer,
+        step=reducer.__wrapped__,
         restore=lambda state: state,
         source=_source_of(reducer.__wrapped__),
     )
@@ -220,15 +224,16 @@ class Folder:
                 count, version = snapshot.count, snapshot.version
                 last = (snapshot.created, snapshot.id)
         before = count
+        step, registry = fold.step, self._registry
         until = page.selection.until or 0
         while True:
             for row in page.records:
-                state = fold.step(state, Record(row, self._registry))
-                version = max(version, row.version)
+                state = step(state, Record(row, registry))
             count += len(page.records)
             if page.records:
                 last = page.records[-1].order
-                self._observe(max(row.recorded for row in page.records))
+                version = max(version, *map(_VERSION, page.records))
+                self._observe(max(map(_RECORDED, page.records)))
             if page.cursor is None:
                 break
             page = await self._ledger.read(

@@ -93,6 +93,11 @@ class Hooks:
         return task
 
     @property
+    def any(self) -> bool:
+        """Whether there is a hook that is told of appends."""
+        return bool(self._appended)
+
+    @property
     def idle(self) -> bool:
         """Whether none is running."""
         return not self._running

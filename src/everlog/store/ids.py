@@ -17,25 +17,26 @@ class IdSource:
         self._random_bytes = random_bytes
         self._ms = -1
         self._counter = 0
+        self._prefix = ""
+        """The id up to the counter: milliseconds and the UUID's version."""
 
     def next(self) -> str:
         """Returns a new id."""
         now_ms = self._now_ms()
-        chance = int.from_bytes(self._random_bytes(10), "big")
         if now_ms > self._ms:
-            self._ms = now_ms
-            self._counter = chance >> 32 & 0x1FF_FFFF_FFFF  # the top bit is room to count
+            chance = int.from_bytes(self._random_bytes(6), "big")
+            self._begin(now_ms, chance & 0x1FF_FFFF_FFFF)  # the top bit is room to count
+        elif self._counter == 0x3FF_FFFF_FFFF:
+            self._begin(self._ms + 1, 0)
         else:
             self._counter += 1
-            if self._counter > 0x3FF_FFFF_FFFF:
-                self._ms, self._counter = self._ms + 1, 0
-        value = (
-            (self._ms & 0xFFFF_FFFF_FFFF) << 80
-            | 7 << 76
-            | self._counter >> 30 << 64
-            | 2 << 62
-            | (self._counter & 0x3FFF_FFFF) << 32
-            | chance & 0xFFFF_FFFF
+        counter = self._counter
+        return (
+            f"{self._prefix}{counter >> 30:03x}-{0x8000 | counter >> 16 & 0x3FFF:04x}"
+            f"-{counter & 0xFFFF:04x}{self._random_bytes(4).hex()}"
         )
-        text = f"{value:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def _begin(self, ms: int, counter: int) -> None:
+        self._ms, self._counter = ms, counter
+        text = f"{ms & 0xFFFF_FFFF_FFFF:012x}"
+        self._prefix = f"{text[:8]}-{text[8:]}-7"

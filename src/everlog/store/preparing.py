@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from everlog.core.aggregate import AggregateRoot
 from everlog.core.chain import HYDRATED, NONCE_BYTES
@@ -17,11 +16,10 @@ from everlog.core.stamp import from_original, last_stamp_of, moment_bound
 from everlog.core.stream import ANY, Expectation, check_expectation, check_name
 from everlog.errors import InvalidInput
 from everlog.store.ids import IdSource
-from everlog.subscriptions.causation import current_cause
+from everlog.subscriptions.causation import Cause, current_cause
 
 
-@dataclass(frozen=True, slots=True)
-class To:
+class To(NamedTuple):
     """One event of an `append_many`; made by `to`."""
 
     stream: str
@@ -70,36 +68,83 @@ class Preparer:
         """Returns a new id."""
         return self._ids.next()
 
-    def append(self, items: Sequence[To], *, observed: str) -> Append:
+    def append(
+        self,
+        stream: str,
+        events: Sequence[object],
+        *,
+        meta: object,
+        expect: Expectation,
+        ids: Sequence[str] | None,
+        relations: Iterable[str],
+        observed: str,
+    ) -> Append:
+        """Returns a checked request to append to one stream; the first event carries `expect`.
+
+        Raises `InvalidInput` of the kind that says what is wrong.
+        """
+        check_name("stream", stream)
+        if ids is not None and (isinstance(ids, str) or len(ids) != len(events)):
+            raise InvalidInput(
+                f"ids={ids!r} must be a list with one id for each of the {len(events)} event(s)"
+            )
+        check_expectation(expect)
+        related = tuple((relation, stream) for relation in _names(relations)) if events else ()
+        nonces = self._random_bytes(NONCE_BYTES * len(events))
+        cause = current_cause()
+        prepared: list[NewEvent] = []
+        for index, event in enumerate(events):
+            id = self._ids.next() if ids is None else ids[index]
+            nonce = nonces[NONCE_BYTES * index : NONCE_BYTES * (index + 1)]
+            prepared.append(self._new(stream, event, meta, id, cause, nonce, expect))
+            expect = ANY
+        return check_append(Append(tuple(prepared), tuple(dict.fromkeys(related)), observed))
+
+    def append_many(self, items: Sequence[To], *, observed: str) -> Append:
         """Returns a checked request; raises `InvalidInput` of the kind that says what is wrong."""
         nonces = self._random_bytes(NONCE_BYTES * len(items))
         cause = current_cause()
-        events: list[NewEvent] = []
+        prepared: list[NewEvent] = []
         relations: list[tuple[str, str]] = []
         for index, item in enumerate(items):
             # From programs that no type checker has seen.
             if not isinstance(item, To):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidInput(f"append_many takes to(stream, event, ...), not {item!r:.60}")
-            declared = self._registry.of_event(item.event)
-            data, meta = declared.encode(item.event, item.meta)
-            id = self._ids.next() if item.id is None else item.id
-            events.append(
-                NewEvent(
-                    id=id,
-                    stream=item.stream,
-                    type=declared.type,
-                    schema=declared.schema,
-                    register=declared.register,
-                    data=data,
-                    meta=meta,
-                    correlation=cause.correlation or id,
-                    causation=cause.causation,
-                    nonce=nonces[NONCE_BYTES * index : NONCE_BYTES * (index + 1)],
-                    expect=check_expectation(item.expect),
-                )
-            )
-            relations += ((relation, item.stream) for relation in item.relations)
-        return check_append(Append(tuple(events), tuple(dict.fromkeys(relations)), observed))
+            stream, event, meta, expect, id, related = item
+            check_expectation(expect)
+            if id is None:
+                id = self._ids.next()
+            nonce = nonces[NONCE_BYTES * index : NONCE_BYTES * (index + 1)]
+            prepared.append(self._new(stream, event, meta, id, cause, nonce, expect))
+            relations += ((relation, stream) for relation in related)
+        return check_append(Append(tuple(prepared), tuple(dict.fromkeys(relations)), observed))
+
+    def _new(
+        self,
+        stream: str,
+        event: object,
+        meta: object,
+        id: str,
+        cause: Cause,
+        nonce: bytes,
+        expect: Expectation,
+    ) -> NewEvent:
+        declared = self._registry.of_event(event)
+        data, meta_text = declared.encode(event, meta)
+        # By position: on the path of every append.
+        return NewEvent(
+            id,
+            stream,
+            declared.type,
+            declared.schema,
+            declared.register,
+            data,
+            meta_text,
+            cause.correlation or id,
+            cause.causation,
+            nonce,
+            expect,
+        )
 
     def pending(
         self, aggregate: AggregateRoot, event: object, meta: object, *, created: str, origin: str
@@ -197,35 +242,6 @@ def of_pending(aggregates: Sequence[AggregateRoot], *, observed: str) -> Append:
                 )
             )
     return check_append(Append(tuple(events), (), observed))
-
-
-def items_of(
-    stream: str,
-    events: Sequence[object],
-    *,
-    meta: object,
-    expect: Expectation,
-    ids: Sequence[str] | None,
-    relations: Iterable[str],
-) -> list[To]:
-    """Returns the events of an `append` to one stream; the first carries the expectation."""
-    check_name("stream", stream)
-    if ids is not None and (isinstance(ids, str) or len(ids) != len(events)):
-        raise InvalidInput(
-            f"ids={ids!r} must be a list with one id for each of the {len(events)} event(s)"
-        )
-    check_expectation(expect)
-    return [
-        To(
-            stream,
-            event,
-            meta,
-            expect if index == 0 else ANY,
-            None if ids is None else ids[index],
-            _names(relations) if index == 0 else (),
-        )
-        for index, event in enumerate(events)
-    ]
 
 
 def _is_original(created: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -81,17 +81,15 @@ class _Iteration(AsyncIterator[Record[E]]):
         self._registry = registry
         self._selection = selection
         self._observe = observe
-        self._rows: Sequence[StoredRecord] = ()
-        self._next = 0
+        self._rows: Iterator[StoredRecord] = iter(())
         self._cursor: Cursor | None = None
         self._ended = False
 
     async def __anext__(self) -> Record[E]:
-        if self._next == len(self._rows):
+        while True:
+            for row in self._rows:
+                return Record(row, self._registry)
             await self._turn_page()
-        row = self._rows[self._next]
-        self._next += 1
-        return Record(row, self._registry)
 
     async def _turn_page(self) -> None:
         while True:
@@ -101,7 +99,7 @@ class _Iteration(AsyncIterator[Record[E]]):
             page = await self._ledger.read(self._selection, cursor=self._cursor, size=size)
             self._selection, self._cursor = page.selection, page.cursor
             self._ended = page.cursor is None
-            self._rows, self._next = page.records, 0
+            self._rows = iter(page.records)
             if page.records:
                 # recorded ascends with position, and is never before created
                 self._observe(max(page.records[0].recorded, page.records[-1].recorded))

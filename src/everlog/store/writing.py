@@ -106,10 +106,12 @@ class Writing:
 
         def then(outcome: object) -> None:
             assert isinstance(outcome, Placed)
-            records.extend(Record(row, self._registry) for row in outcome.new)
-            if records:
-                self._observed.take(records[-1].recorded)
-                if emit:
+            new = outcome.new
+            if new:
+                registry = self._registry
+                records.extend([Record(row, registry) for row in new])
+                self._observed.take(new[-1].recorded)
+                if emit and self._hooks.any:
                     hooks.extend(self._hooks.start(Appended(tuple(records), batch), context))
 
         placed = await self._committer.commit(request, then)

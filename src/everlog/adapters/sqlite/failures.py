@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from operator import countOf
 
 from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Head
@@ -77,15 +79,28 @@ _KINDS = (
     bytes,
     bytes,
 )
-_KINDS_UNCAUSED = (*_KINDS[:9], type(None), *_KINDS[10:])
+_CAUSATION = 9
+"""The one column that may hold nothing."""
 
 
-def as_record(row: tuple[object, ...]) -> StoredRecord:
-    """Returns the record of a row; raises `TypeError` if a column holds another kind of value."""
-    kinds = tuple(map(type, row))
-    if kinds != _KINDS and kinds != _KINDS_UNCAUSED:
-        raise TypeError(_misfit(row, kinds))
-    return StoredRecord._make(row)
+def as_records(rows: Sequence[tuple[object, ...]]) -> list[StoredRecord]:
+    """Returns the records of rows; raises `TypeError` if a column holds another kind of value."""
+    # By columns: in half the time of a look at each row, as no row needs a tuple of its kinds.
+    count = len(rows)
+    for index, (kind, column) in enumerate(zip(_KINDS, zip(*rows, strict=True), strict=False)):
+        of_kind = countOf(map(type, column), kind)
+        if index == _CAUSATION:
+            of_kind += countOf(column, None)
+        if of_kind != count:
+            raise TypeError(next(filter(None, map(_misfit, rows))))
+    return list(map(_as_record, rows))
+
+
+_as_record: Callable[[tuple[object, ...]], StoredRecord] = partial(
+    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
+    StoredRecord,
+)
+"""`StoredRecord._make` without the call of a Python function for each of very many."""
 
 
 def as_head(row: tuple[int, bytes, str, str, str] | None) -> Head:
@@ -96,8 +111,10 @@ def as_head(row: tuple[int, bytes, str, str, str] | None) -> Head:
     return Head(position, chain, clock, (created, id))
 
 
-def _misfit(row: tuple[object, ...], kinds: tuple[type, ...]) -> str:
-    names = zip(StoredRecord._fields, kinds, _KINDS, strict=True)
-    wrong = [name for name, kind, due in names if kind is not due]
-    wrong = [name for name in wrong if name != "causation" or row[9] is not None]
+def _misfit(row: tuple[object, ...]) -> str:
+    names = zip(StoredRecord._fields, row, _KINDS, strict=True)
+    wrong = [name for name, value, due in names if type(value) is not due]
+    wrong = [name for name in wrong if name != "causation" or row[_CAUSATION] is not None]
+    if not wrong:
+        return ""
     return f"the record at position {row[0]!r} has no {' and no '.join(wrong)} of its kind"

@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import itemgetter
 from typing import TypeVar
 
 from everlog.adapters.sqlite import schema
-from everlog.adapters.sqlite.failures import as_head, as_record
+from everlog.adapters.sqlite.failures import as_head, as_records
 from everlog.core.fold_order import LATE, ON_TIME, merge
 from everlog.core.record import StoredRecord
 from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
@@ -69,7 +70,7 @@ def fold_start(
 def find(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRecord | None]:
     """Returns the records of the ids, None where there is none."""
     rows = connection.execute(schema.SELECT_BY_IDS, (json.dumps(list(ids)),)).fetchall()
-    found = {record.id: record for record in map(as_record, rows)}
+    found = {record.id: record for record in as_records(rows)}
     return [found.get(id) for id in ids]
 
 
@@ -308,7 +309,7 @@ def _run_beyond(
             schema.SELECT_BETWEEN + conditions + ending + " LIMIT ?",
             (after, selection.until, *values, wanted),
         ).fetchall()
-        found += map(as_record, rows)
+        found += as_records(rows)
         if len(rows) < wanted:
             return found, True
         wanted = min(2 * wanted, 100, max(1, size - len(found)))
@@ -337,16 +338,20 @@ def _run(
     room = PAGE_BYTES
     try:
         while room > 0:
-            rows = cursor.fetchmany(min(100, size + 1 - len(records)))
-            if not rows:
+            found = as_records(cursor.fetchmany(min(100, size + 1 - len(records))))
+            if not found:
                 return records, True
-            records += map(as_record, rows)
+            records += found
             if len(records) > size:
                 return records[:size], False
-            room -= sum(len(row[14] or "") + len(row[15] or "") for row in rows)
+            room -= sum(map(len, map(_DATA, found))) + sum(map(len, map(_META, found)))
         return records, False
     finally:
         cursor.close()
+
+
+_DATA = itemgetter(StoredRecord._fields.index("data"))
+_META = itemgetter(StoredRecord._fields.index("meta"))
 
 
 def _several(selection: Selection) -> bool:

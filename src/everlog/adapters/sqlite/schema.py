@@ -146,6 +146,10 @@ SELECT_OVERTAKING = (
     "SELECT 1 FROM records WHERE late = 1 AND (created, id) < (?, ?) AND +position > ?"
 )
 SELECT_VERSION = "SELECT version FROM records WHERE stream = ? ORDER BY position DESC LIMIT 1"
+SELECT_VERSIONS = (
+    "SELECT value, (SELECT version FROM records WHERE stream = value "
+    "ORDER BY position DESC LIMIT 1) FROM json_each(?)"
+)
 
 SELECT_REGISTER = "SELECT created, id FROM registers WHERE stream = ? AND register = ?"
 UPSERT_REGISTER = (

@@ -153,11 +153,14 @@ class Writer:
             known = connection.execute(schema.SELECT_BY_ID, ids).fetchall()
         else:
             known = connection.execute(schema.SELECT_BY_IDS, (json.dumps(ids),)).fetchall()
-        versions: dict[str, int] = {}
-        for stream in streams_of(requests):
+        streams = streams_of(requests)
+        if len(streams) == 1:
+            [stream] = streams
             row = connection.execute(schema.SELECT_VERSION, (stream,)).fetchone()
-            if row is not None:
-                versions[stream] = row[0]
+            versions = {} if row is None else {stream: row[0]}
+        else:
+            found = connection.execute(schema.SELECT_VERSIONS, (json.dumps(streams),))
+            versions = {stream: version for stream, version in found if version is not None}
         return Sequencer(
             head,
             self._identity,

@@ -181,7 +181,7 @@ class Committing(Contract):
     ) -> None:
         first = await place(scene.ledger, append(new("1")))
         again = await place(
-            scene.ledger, append(replace(new("1"), nonce=bytes(32), correlation="other"))
+            scene.ledger, append(new("1")._replace(nonce=bytes(32), correlation="other"))
         )
         assert again.records == first.records
 
@@ -190,7 +190,7 @@ class Committing(Contract):
         past = scene.store.past
         old, older = (past("a", Noted(1), created=at(-ms), id=f"{ms}").stored for ms in (1, 2))
         register = old.register
-        born = replace(new("born"), register=register)
+        born = new("born")._replace(register=register)
         outcomes = await scene.ledger.commit([Import((old,)), append(born), Import((older,))])
         flags = [outcome.new[0].flags for outcome in outcomes if isinstance(outcome, Placed)]
         assert flags == [1, 0, 3]

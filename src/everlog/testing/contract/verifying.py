@@ -157,10 +157,10 @@ class Verifying(Contract):
         await history(scene.store, 12)
         head = await scene.ledger.head()
         wrong: Sequence[Head] = (
-            replace(head, position=11),
-            replace(head, position=13),
-            replace(head, chain=bytes(32)),
-            replace(head, clock=at(-1)),
+            head._replace(position=11),
+            head._replace(position=13),
+            head._replace(chain=bytes(32)),
+            head._replace(clock=at(-1)),
         )
         for other in wrong:
             altered = scene.over(cast(Ledger, OtherHead(scene.ledger, other)))

@@ -1,1 +1,1 @@
-"""How fast everlog is, as ratios to hand-written code in the same run."""
+"""How fast everlog is: one file per question, every figure beside hand-written code in one run."""

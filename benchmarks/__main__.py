@@ -1,30 +1,79 @@
-"""`python3 dev.py bench`: the embedded store beside its floor."""
+"""`python3 dev.py bench`: everlog on SQLite, beside hand-written code and its peers.
+
+Without a question all are asked, and what comes out replaces benchmarks/results/.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import platform
-import sqlite3
-from importlib.metadata import version
+import sys
+import time
+from collections.abc import Sequence
 
-from benchmarks.embedded import run, table
+from benchmarks import report, saving
+from benchmarks.machine import look
+from benchmarks.picture import draw
+from benchmarks.question import Size
+from benchmarks.questions import QUESTIONS
+from benchmarks.running import run
+from benchmarks.sides import OURS, PEERS, installed
 
 
-def main() -> None:
-    """Runs the benchmark and prints a table."""
-    parser = argparse.ArgumentParser(prog="python3 dev.py bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved runs (default: 7)")
-    parser.add_argument("--scale", type=float, default=1.0, help="size of a run (default: 1.0)")
-    options = parser.parse_args()
-    rows = asyncio.run(run(rounds=options.rounds, scale=options.scale))
-    print(
-        f"everlog {version('everlog')}, pydantic {version('pydantic')} events, Python "
-        f"{platform.python_version()}, SQLite {sqlite3.sqlite_version} with synchronous=FULL, "
-        f"{platform.machine()}, median of {options.rounds} rounds"
+def main(args: Sequence[str]) -> None:
+    """Asks, prints the tables, keeps them if all was asked."""
+    options = parser().parse_args(args)
+    began = time.monotonic()
+    questions = [QUESTIONS[name] for name in options.questions or QUESTIONS]
+    sides = options.sides or [*OURS, *(name for name in PEERS if installed(name))]
+    size = Size(scale=0.01 if options.smoke else options.scale)
+    rounds = 1 if options.smoke else options.rounds
+    machine = look()
+    results = asyncio.run(run(questions, sides, rounds=rounds, size=size, say=_say))
+    rows = [row for question in questions for row in question.rows]
+    asked = " ".join(["python3 dev.py bench", *args])
+    text = report.document(results, rows, machine, asked=asked)
+    print(text)
+    whole = not (options.questions or options.sides or options.smoke)
+    if options.save or whole:
+        picture = draw(results, rows, machine)
+        raw = report.raw(results, machine, asked=asked)
+        for path in saving.save("sqlite", machine, text=text, raw=raw, picture=picture):
+            _say(f"wrote {path.relative_to(saving.ROOT)}")
+    _say(f"done in {time.monotonic() - began:.0f} s")
+    if options.smoke and results.errors:
+        sys.exit("a peer failed: see above")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options, and the questions with what each is about."""
+    listed = "\n".join(f"  {name:<10}{asked.about}" for name, asked in QUESTIONS.items())
+    made = argparse.ArgumentParser(
+        prog="python3 dev.py bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"questions:\n{listed}\n\n"
+        "  growth    a long one of its own: `python3 dev.py bench growth --help`\n",
     )
-    print(table(rows))
+    add = made.add_argument
+    add("questions", nargs="*", metavar="question", choices=[*QUESTIONS, []], help="see below")
+    add("--rounds", type=int, default=7, help="interleaved rounds (default: 7)")
+    add("--scale", type=float, default=1.0, help="how much is done in a round (default: 1.0)")
+    add("--smoke", action="store_true", help="one tiny round: are all answers right?")
+    add(
+        "--side",
+        action="append",
+        dest="sides",
+        choices=[*OURS, *PEERS],
+        help="only this one; may be given several times",
+    )
+    add("--save", action="store_true", help="keep what comes out of some questions alone, too")
+    return made
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -2,13 +2,25 @@
 
 import asyncio
 
-from benchmarks.embedded import run, table
+import pytest
+
+from benchmarks import report
+from benchmarks.machine import look
+from benchmarks.question import Size
+from benchmarks.questions import QUESTIONS
+from benchmarks.running import run
+from benchmarks.sides import OURS
 
 
-def test_the_embedded_benchmark_runs_and_both_sides_agree() -> None:
-    rows = asyncio.run(run(rounds=1, scale=0.02))
-    assert {len(row.floor) for row in rows.values()} == {1}
-    assert {len(row.everlog) for row in rows.values()} == {1}
-    text = table(rows)
-    assert [line for line in text.splitlines()[1:] if not line.strip()] == []
-    assert all(name in text for name in ("one writer", "batch of 1,000", "read everything"))
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_is_answered_alike_by_the_floor_and_by_everlog(name: str) -> None:
+    question = QUESTIONS[name]
+    results = asyncio.run(
+        run([question], list(OURS), rounds=1, size=Size(scale=0.01), say=lambda _: None)
+    )
+    for row in question.rows:
+        figures = results.rows[row.name].figures
+        assert {"floor", "everlog, msgspec"} <= figures.keys()
+        assert all(figure > 0 for [figure] in figures.values())
+    text = report.document(results, question.rows, look(), asked="test")
+    assert all(row.name in text for row in question.rows)

@@ -1,0 +1,149 @@
+"""everlog as a side of the comparison, with msgspec and with pydantic events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+
+from benchmarks import workload
+from benchmarks.side import Seen
+from benchmarks.view import BATCH, View
+from everlog import EventStore, Record, Reducer, event, reducer
+
+
+class StructMeta(msgspec.Struct):
+    """What is said about an event."""
+
+    auditor: str
+    reason: str
+
+
+@event(workload.TYPE, meta=StructMeta)
+class NotedStruct(msgspec.Struct):
+    """The event of the workload."""
+
+    active: bool
+    number: int
+    owner: str
+    text: str
+
+
+@reducer("total", initial=int)
+def struct_total(state: int, record: Record) -> int:
+    """Looks at every event, as a real reducer does."""
+    return state + record.data.number if isinstance(record.data, NotedStruct) else state
+
+
+class ModelMeta(BaseModel):
+    """What is said about an event."""
+
+    auditor: str
+    reason: str
+
+
+@event(workload.TYPE, meta=ModelMeta)
+class NotedModel(BaseModel):
+    """The event of the workload."""
+
+    active: bool
+    number: int
+    owner: str
+    text: str
+
+
+@reducer("total", initial=int)
+def model_total(state: int, record: Record) -> int:
+    """Looks at every event, as a real reducer does."""
+    return state + record.data.number if isinstance(record.data, NotedModel) else state
+
+
+class EverlogSide:
+    """An open `EventStore`."""
+
+    def __init__(self, noted: type[Any], meta: type[Any], total: Reducer[int]) -> None:
+        self._noted, self._total = noted, total
+        self._events = [noted(**workload.fields(index)) for index in workload.INDICES]
+        self._meta = meta(**workload.META)
+
+    async def open(self, path: Path) -> None:
+        self._store = await EventStore.open(path, events=[self._noted])
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def append(self, stream: str, indices: Sequence[int]) -> None:
+        events = [self._events[index] for index in indices]
+        await self._store.append(stream, *events, meta=self._meta)
+
+    async def append_together(self, tasks: int, each: int) -> None:
+        async def worker(number: int) -> None:
+            for index in range(each):
+                await self.append(f"task-{number}", (index,))
+
+        await asyncio.gather(*map(worker, range(tasks)))
+
+    async def read_stream(self, stream: str) -> Seen:
+        count = numbers = 0
+        async for record in self._store.read(stream):
+            count += 1
+            numbers += record.data.number
+        return Seen(count, numbers)
+
+    async def read_all(self) -> Seen:
+        count = numbers = 0
+        async for record in self._store.read():
+            count += 1
+            numbers += record.data.number
+        return Seen(count, numbers)
+
+    async def fold(self, stream: str) -> int:
+        return await self._store.reduce(self._total, stream) or 0
+
+    async def snapshot(self, stream: str) -> None:
+        await self._store.snapshots.create(self._total, stream)
+
+    async def project(self, view: Path) -> None:
+        """What a user writes while there are no durable subscriptions: pages after a checkpoint."""
+        loop, opened = asyncio.get_running_loop(), View(view)
+        with ThreadPoolExecutor(1) as thread:
+            try:
+                after = opened.checkpoint()
+                while page := [
+                    record async for record in self._store.read(after=after, limit=BATCH)
+                ]:
+                    after = await loop.run_in_executor(thread, _take, opened, page)
+            finally:
+                opened.close()
+
+    async def changes(self, after: int) -> list[tuple[int, int]]:
+        """What a user writes while there is no `follow`: a read that mostly finds nothing."""
+        return [
+            (record.position, record.data.number) async for record in self._store.read(after=after)
+        ]
+
+    async def verify(self) -> int:
+        verification = await self._store.verify()
+        return verification.records if verification.ok else -1
+
+    async def backup(self, path: Path) -> None:
+        await self._store.backup(path)
+
+
+def _take(view: View, records: Sequence[Record]) -> int:
+    return view.take((record.position, record.data.owner, record.data.number) for record in records)
+
+
+def with_structs() -> EverlogSide:
+    """Returns everlog with msgspec events."""
+    return EverlogSide(NotedStruct, StructMeta, struct_total)
+
+
+def with_models() -> EverlogSide:
+    """Returns everlog with pydantic events."""
+    return EverlogSide(NotedModel, ModelMeta, model_total)

@@ -1,0 +1,40 @@
+"""How long does a read model take for a record: one UPSERT each, a checkpoint, exactly once?
+
+everlog has no durable subscriptions yet. What is measured is what a user writes today: pages read
+after a checkpoint, handled in a second SQLite file that keeps the checkpoint in the same
+transaction, 500 records at a time.
+"""
+
+from __future__ import annotations
+
+from benchmarks import workload
+from benchmarks.logs import records_in_log
+from benchmarks.question import Asked, Figures, Question, Row, Target, Watch, check
+from benchmarks.view import contents
+
+ROW = Row(
+    name="projection, one UPSERT a record, exactly once",
+    unit="µs/event",
+    target=Target(floor_ratio=0.5, peer_ratio=10),
+)
+
+
+async def ask(asked: Asked) -> Figures:
+    """Brings a new read model up to date with the whole log."""
+    count = records_in_log(asked.size)
+    view = asked.folder / "view.db"
+    side = asked.make()
+    await side.open(await asked.log())
+    try:
+        await side.read_stream(workload.STREAM_OF_1000)
+        with Watch() as watch:
+            await side.project(view)
+    finally:
+        await side.close()
+    check(contents(view), (count, count // workload.COUNT * workload.TOTAL))
+    return {ROW.name: watch.seconds / count * 1e6}
+
+
+QUESTION = Question(
+    name="project", about="a read model with a checkpoint, exactly once", rows=(ROW,), ask=ask
+)

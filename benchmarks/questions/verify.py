@@ -1,0 +1,44 @@
+"""How long does it take to compute all hashes and the chain again, and to copy an open log?"""
+
+from __future__ import annotations
+
+from benchmarks.logs import records_in_log
+from benchmarks.question import Asked, Figures, Question, Row, Watch, check
+from benchmarks.side import CannotDo
+
+VERIFY = Row(name="verify", unit="µs/event")
+BACKUP = Row(name="backup", unit="µs/event")
+
+
+async def ask(asked: Asked) -> Figures:
+    """Verifies the whole log, then copies it, then looks at the copy."""
+    count = records_in_log(asked.size)
+    copy = asked.folder / "copy.db"
+    figures: dict[str, float] = {}
+    side = asked.make()
+    await side.open(await asked.log())
+    try:
+        try:
+            with Watch() as watch:
+                verified = await side.verify()
+            check(verified, count)
+            figures[VERIFY.name] = watch.seconds / count * 1e6
+        except CannotDo:
+            pass
+        with Watch() as watch:
+            await side.backup(copy)
+        figures[BACKUP.name] = watch.seconds / count * 1e6
+    finally:
+        await side.close()
+    copied = asked.make()
+    await copied.open(copy)
+    try:
+        check((await copied.read_all()).count, count)
+    finally:
+        await copied.close()
+    return figures
+
+
+QUESTION = Question(
+    name="verify", about="verify a whole log; back it up", rows=(VERIFY, BACKUP), ask=ask
+)

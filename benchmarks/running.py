@@ -1,0 +1,95 @@
+"""One interleaved run: in every round each side is asked the same, one right after the other.
+
+A shared machine drifts; sides that take turns within a second drift together, so what is compared
+is always a ratio within a round.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from benchmarks.logs import Logs
+from benchmarks.question import Asked, Question, Size
+from benchmarks.side import CannotDo, Side
+from benchmarks.sides import OURS, make
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was found out about one row."""
+
+    question: str
+    figures: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    """By side: a figure per round."""
+
+
+@dataclass(slots=True)
+class Results:
+    """What was found out in a run."""
+
+    rows: dict[str, Measured] = field(default_factory=dict[str, Measured])
+    errors: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    """By peer and question: why there is no figure."""
+
+
+async def run(
+    questions: Sequence[Question],
+    sides: Sequence[str],
+    *,
+    rounds: int,
+    size: Size,
+    say: Callable[[str], None],
+) -> Results:
+    """Asks every side every question `rounds` times. Faults of peers are kept, ours are raised."""
+    results = Results()
+    with tempfile.TemporaryDirectory(prefix="everlog-bench-") as folder:
+        logs = Logs(Path(folder), size)
+        for question in questions:
+            asked = [name for name in sides if question.sides is None or name in question.sides]
+            for row in question.rows:
+                results.rows[row.name] = Measured(question.name)
+            for number in range(min(rounds, question.rounds or rounds)):
+                say(f"{question.name}: round {number + 1}")
+                for name in _turned(asked, number):
+                    if question.name in results.errors.get(name, {}):
+                        continue
+                    work = Path(folder) / "round"
+                    work.mkdir()
+                    try:
+                        await _ask(question, name, work, logs, size, results)
+                    finally:
+                        shutil.rmtree(work)
+    return results
+
+
+async def _ask(
+    question: Question, name: str, folder: Path, logs: Logs, size: Size, results: Results
+) -> None:
+    maker: Callable[[], Side] = partial(make, name)
+    asked = Asked(
+        name=name, make=maker, folder=folder, log=partial(logs.of, name, maker), size=size
+    )
+    try:
+        figures = await question.ask(asked)
+    except CannotDo:
+        return
+    except Exception as error:
+        if name in OURS:
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        results.errors.setdefault(name, {})[question.name] = text
+        return
+    for row, figure in figures.items():
+        results.rows[row].figures.setdefault(name, []).append(figure)
+
+
+def _turned(names: Iterable[str], number: int) -> list[str]:
+    """Returns the names beginning with another one each round: who is first has it harder."""
+    found = list(names)
+    first = number % len(found) if found else 0
+    return found[first:] + found[:first]

@@ -1,0 +1,75 @@
+"""A side of the comparison: the floor, everlog with one kind of events, or a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+
+class CannotDo(Exception):
+    """A side has no such thing; the table shows a dash."""
+
+
+class Seen(NamedTuple):
+    """What a side found when it read decoded events, so that a wrong answer is noticed."""
+
+    count: int
+    total: int
+    """The sum of the events' numbers."""
+
+
+class Side(Protocol):
+    """Keeps the events of the workload in one file. What it cannot do raises `CannotDo`.
+
+    Everything is awaited; a side that blocks simply blocks, and so pays for no thread.
+    """
+
+    async def open(self, path: Path) -> None:
+        """Opens the file, and creates it if need be. Raises unless it syncs every commit."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def append(self, stream: str, indices: Sequence[int]) -> None:
+        """Appends these events of the workload, all or nothing, durable at return."""
+        ...
+
+    async def append_together(self, tasks: int, each: int) -> None:
+        """Lets so many tasks (threads, where a side blocks) append one by one, at the same time.
+
+        Task n appends to the stream `task-n`.
+        """
+        ...
+
+    async def read_stream(self, stream: str) -> Seen: ...
+
+    async def read_all(self) -> Seen: ...
+
+    async def fold(self, stream: str) -> int:
+        """Returns the sum of the numbers, by way of what users of this side fold with."""
+        ...
+
+    async def snapshot(self, stream: str) -> None:
+        """Stores the folded state of the stream, so that the next fold begins with it."""
+        ...
+
+    async def project(self, view: Path) -> None:
+        """Brings a new read model, one UPSERT a record, up to date, exactly once.
+
+        The read model is a SQLite file of its own, synced at every commit, with the checkpoint in
+        it; see `view.py`.
+        """
+        ...
+
+    async def changes(self, after: int) -> list[tuple[int, int]]:
+        """Returns position and number of the events after a position, in another process."""
+        ...
+
+    async def verify(self) -> int:
+        """Computes every hash and the chain again; returns how many records were right."""
+        ...
+
+    async def backup(self, path: Path) -> None:
+        """Copies the open log into a new file."""
+        ...

@@ -70,7 +70,7 @@ class Store:
     def __init__(self) -> None:
         self.head = EMPTY
         self.rows: list[StoredRecord] = []
-        self.late: list[bool] = []
+        self.late: set[int] = set()
         self.registers: dict[tuple[str, str], tuple[str, str]] = {}
 
     def commit(self, *requests: Append | Import, now_ms: int = NOW) -> list[Placed | EverlogError]:
@@ -95,7 +95,7 @@ class Store:
                 assert before == (sequencer.head, list(sequencer.rows), sequencer.registers())
                 outcomes.append(error)
         self.rows += sequencer.rows
-        self.late += sequencer.late
+        self.late |= sequencer.late
         for stream, register, created, id in sequencer.registers():
             self.registers[stream, register] = (created, id)
         self.head = sequencer.head
@@ -113,7 +113,8 @@ def holds(store: Store) -> None:
     versions: dict[str, int] = {}
     newest: dict[tuple[str, str], tuple[str, str]] = {}
     chain, greatest, recorded = GENESIS, ("", ""), ""
-    for position, (row, late) in enumerate(zip(store.rows, store.late, strict=True), 1):
+    for position, row in enumerate(store.rows, 1):
+        late = position in store.late
         versions[row.stream] = versions.get(row.stream, 0) + 1
         key = (row.stream, row.register)
         outdated = key in newest and newest[key] > row.order

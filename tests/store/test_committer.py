@@ -234,18 +234,19 @@ def test_a_failed_batch_is_retried_one_by_one_and_fails_the_guilty_alone(
 def test_without_the_retry_one_by_one_a_bad_neighbour_is_seen(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def write_all_or_nothing(self: Committer, batch: Sequence[Any]) -> None:
-        try:
-            outcomes = await self._ledger.commit([queued.request for queued in batch])  # pyright: ignore[reportPrivateUsage]
-        except StorageFailed as error:
+    original = Committer._written  # pyright: ignore[reportPrivateUsage]
+
+    def all_or_nothing(self: Committer, batch: Sequence[Any], writing: asyncio.Future[Any]) -> None:
+        error = writing.exception()
+        if isinstance(error, StorageFailed):
             for queued in batch:
                 queued.future.set_exception(error)
-        else:
-            for queued, outcome in zip(batch, outcomes, strict=True):
-                queued.then(outcome)
-                queued.future.set_result(outcome)
+            batch = []
+            writing = asyncio.get_running_loop().create_future()
+            writing.set_result([])
+        original(self, batch, writing)
 
-    monkeypatch.setattr(Committer, "_write", write_all_or_nothing)
+    monkeypatch.setattr(Committer, "_written", all_or_nothing)
 
     async def main() -> None:
         async with watched(kind, tmp_path) as (store, watch):
@@ -359,7 +360,7 @@ def test_a_cancelled_append_is_wholly_there_or_wholly_not(
                 ids = [f"{turn}-{index}" for index in range(3)]
                 other = asyncio.create_task(store.append("other", Noted(turn)))
                 if rng.random() < 0.5:
-                    await asyncio.sleep(0)  # then it is inside its commit, and the next one queued
+                    await other  # otherwise it is inside its commit, and the next one queued
                 task = asyncio.create_task(store.append("a", *[Noted(turn)] * 3, ids=ids))
                 await turns(rng.randrange(1, 4))
                 if rng.random() < 0.3:
@@ -429,9 +430,9 @@ def test_what_was_queued_when_the_loop_ends_is_told_that_its_outcome_is_unknown(
             await watch.before.reached.wait()
             behind = asyncio.create_task(committer.commit(request("behind")))
             await turns()
-            worker = committer._task  # pyright: ignore[reportPrivateUsage]
-            assert worker is not None
-            worker.cancel()  # as asyncio.run does with what is left
+            writing = committer._writing  # pyright: ignore[reportPrivateUsage]
+            assert writing is not None
+            writing.cancel()  # as asyncio.run does with what is left
             results.extend(
                 result
                 for result in await asyncio.gather(waiting, behind, return_exceptions=True)

@@ -83,7 +83,6 @@ def _envelope_end(origin: str, register: str, schema: int, stream: str, type: st
 
 
 def hash_of(
-    *,
     id: str,
     stream: str,
     type: str,

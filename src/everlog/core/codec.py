@@ -73,6 +73,8 @@ class Codec:
         self.bare = engine.bare
         self._inner: tuple[type[Any], ...] | None = None
         """The classes inside, where `==` sees all fields of them and of the class; or None."""
+        self._null = not engine.fields
+        """Whether `{}` is stored as null."""
 
     def prepare(self) -> None:
         """Raises `EventDefinitionError` if the class cannot be encoded or decoded."""
@@ -94,7 +96,9 @@ class Codec:
                 [(at, f"must be a {self.cls.__qualname__}, not {type(value).__qualname__}")],
             )
         try:
-            text = self._encode(value, at)
+            text = self._encode_quickly(value)
+            if text is None:
+                text = self._encode(value, at)
             if "-" in text and _MAYBE_NAIVE.search(text):
                 _refuse_naive(self._engine.to_python(value), at)
         except Misfit as misfit:
@@ -108,16 +112,34 @@ class Codec:
             text = "{}"
         return self._engine.loads(text)
 
+    def _encode_quickly(self, value: object) -> str | None:
+        """Returns canonical JSON where it is beyond doubt, on the path of nearly every append."""
+        inner = self._inner
+        # Classes inside can be extended later; and the __eq__ of an extending class is asked first.
+        if inner is None or (inner and not all_compare(inner)):
+            return None
+        engine = self._engine
+        text = engine.dumps(value)
+        if text is None:
+            return None
+        try:
+            if engine.loads(text) != value:
+                return None
+        except Misfit:
+            return None
+        if not engine.sorts:
+            text = sort_keys(text)
+        if not certainly_canonical(text):
+            return None
+        return "null" if self._null and text == b"{}" else text.decode()
+
     def _encode(self, value: object, at: str) -> str:
+        """Returns canonical JSON, or says what is wrong."""
         engine = self._engine
         quick = engine.dumps(value)
         equal = False
         if quick is not None:
             equal = self._reads_back(quick, value)
-            if equal:
-                ordered = quick if engine.sorts else sort_keys(quick)
-                if certainly_canonical(ordered):
-                    return self._null_if_empty(ordered.decode())
             parse(quick, at=at)  # sees two keys that became one, which plain values cannot show
         # Twice: the first text is what was handed in, the second what validation made of it.
         validated = engine.loads(canonical(engine.to_tree(value), at=at))
@@ -127,7 +149,6 @@ class Codec:
 
     def _reads_back(self, text: bytes, value: object) -> bool:
         inner = self._inner
-        # Classes inside can be extended later; and the __eq__ of an extending class is asked first.
         if inner is None or (inner and not all_compare(inner)):
             return False
         try:
@@ -136,7 +157,7 @@ class Codec:
             return False  # the exact way says why
 
     def _null_if_empty(self, text: str) -> str:
-        return "null" if text == "{}" and not self._engine.fields else text
+        return "null" if self._null and text == "{}" else text
 
 
 # What a datetime without a time zone looks like as text; so may other text, so this only asks for a

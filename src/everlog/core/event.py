@@ -115,22 +115,25 @@ class EventType:
         Raises `EventValidationError`, `NotPortable` or `TooLarge`.
         """
         data_text = self.codec.encode(event, at="data", event_type=self.type)
+        meta_text = self.encode_meta(meta)
+        check_size(self.type, data_text, meta_text)
+        return data_text, meta_text
+
+    def encode_meta(self, meta: object) -> str:
+        """Returns the canonical JSON of meta alone, validated anew; raises as `encode`."""
         if self.meta is not None:
             if meta is None:
                 name = self.meta.cls.__name__
                 raise EventValidationError(
                     self.type, [("meta", f"missing; pass meta={name}(...) with this event")]
                 )
-            meta_text = self.meta.encode(meta, at="meta", event_type=self.type)
-        elif meta is not None:
+            return self.meta.encode(meta, at="meta", event_type=self.type)
+        if meta is not None:
             raise EventValidationError(
                 self.type,
                 [("meta", f"not expected; declare it: @event({self.type!r}, meta=...)")],
             )
-        else:
-            meta_text = "null"
-        check_size(self.type, data_text, meta_text)
-        return data_text, meta_text
+        return "null"
 
 
 def check_size(what: str, data: str, meta: str) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
 
 from everlog.core.chain import HYDRATED, OUTDATED, hash_of
@@ -51,6 +54,20 @@ class StoredRecord(NamedTuple):
     def order(self) -> tuple[str, str]:
         """Where it stands in a fold: `(created, id)`."""
         return self.created, self.id
+
+
+VERSION = itemgetter(StoredRecord._fields.index("version"))
+RECORDED = itemgetter(StoredRecord._fields.index("recorded"))
+DATA = itemgetter(StoredRecord._fields.index("data"))
+META = itemgetter(StoredRecord._fields.index("meta"))
+"""Fields of a stored record, to be mapped over a page of them."""
+
+as_record: Callable[[tuple[object, ...]], StoredRecord] = partial(
+    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
+    StoredRecord,
+)
+"""The record of a tuple of all fields: `StoredRecord._make`, without the call of a Python function
+for each of very many."""
 
 
 def computed_hash(record: StoredRecord) -> bytes:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from everlog.core.chain import GENESIS, HASH_BYTES, HYDRATED, NONCE_BYTES, OUTDATED, hash_of, link
 from everlog.core.event import MAX_SCHEMA, check_size
 from everlog.core.portable import is_canonical
-from everlog.core.record import StoredRecord, computed_hash
+from everlog.core.record import StoredRecord, as_record, computed_hash
 from everlog.core.stamp import Clock, is_stamp, receive, stamps_after, tick
 from everlog.core.stream import ANY, Expectation, check_name, require
 from everlog.errors import (
@@ -130,11 +130,12 @@ class Sequencer:
         - `versions`: the version of all streams in the requests; absent means 0
         - `newest`: finds the newest `(created, id)` of a stream and register, among stored records
         """
+        _clock(EMPTY.clock, identity.node)  # raises `InvalidStamp` for what is no node
         self.head = head
         self.rows: list[StoredRecord] = []
         """The records to be stored, in order."""
-        self.late: list[bool] = []
-        """For each row, whether an older position already stands after it in a fold."""
+        self.late: set[int] = set()
+        """The positions of those rows that an older position already stands after in a fold."""
         self._identity = identity
         self._now_ms = now_ms
         self._known = known
@@ -158,62 +159,34 @@ class Sequencer:
         if first is not None:
             return Placed(first, ())
         self._require(events)
-        # On the path of every append: locals, positions in the order of the fields, one pass.
+        # On the path of every append: locals, values in the order of the fields, one pass.
         identity, head = self._identity, self.head
         origin, position, chain = identity.ledger, head.position, head.chain
-        stamps = stamps_after(
-            max(head.clock, request.observed),
-            node=identity.node,
-            now_ms=self._now_ms,
-            count=len(events),
-        )
+        seen = max(head.clock, request.observed)
+        stamps = stamps_after(seen, node=identity.node, now_ms=self._now_ms, count=len(events))
         versions, known, newest = self._versions, self._known, self._newest
         rows: list[StoredRecord] = []
         for event, created in zip(events, stamps, strict=True):
             id, stream, type, schema, register, data, meta, correlation, causation, nonce, _ = event
             position += 1
             versions[stream] = version = versions.get(stream, 0) + 1
+            # fmt: off
             hashed = hash_of(
-                id=id,
-                stream=stream,
-                type=type,
-                schema=schema,
-                register=register,
-                origin=origin,
-                correlation=correlation,
-                causation=causation,
-                created=created,
-                nonce=nonce,
-                data=data,
-                meta=meta,
+                id, stream, type, schema, register, origin, correlation, causation, created,
+                nonce, data, meta,
             )
             chain = link(chain, hashed, version=version, flags=0)
-            row = StoredRecord(
-                position,
-                version,
-                id,
-                stream,
-                type,
-                schema,
-                register,
-                origin,
-                correlation,
-                causation,
-                created,
-                created,  # recorded
-                0,  # flags
-                nonce,
-                data,
-                meta,
-                hashed,
-                chain,
-            )
+            row = as_record((
+                position, version, id, stream, type, schema, register, origin, correlation,
+                causation, created, created, 0, nonce, data, meta, hashed, chain,
+            ))
+            # fmt: on
             rows.append(row)
             known[id] = row
             newest[stream, register] = (created, id)
         self.rows += rows
-        self.late += [False] * len(rows)
-        self.head = Head(position, chain, stamps[-1], (stamps[-1], events[-1].id))
+        last_place = rows[-1].order
+        self.head = Head(position, chain, last_place[0], last_place)
         placed = tuple(rows)
         return Placed(placed, placed)
 
@@ -255,7 +228,7 @@ class Sequencer:
 
     def _import(self, request: Import) -> Placed:
         rows: list[StoredRecord] = []
-        late: list[bool] = []
+        late: set[int] = set()
         answers: list[StoredRecord] = []
         versions: dict[str, int] = {}
         newest: dict[tuple[str, str], Place | None] = {}
@@ -303,14 +276,15 @@ class Sequencer:
             is_late = record.order < head.newest
             head = Head(row.position, chain, clock.stamp, head.newest if is_late else record.order)
             rows.append(row)
-            late.append(is_late)
+            if is_late:
+                late.add(row.position)
             answers.append(row)
             here[row.id] = row
         self._versions.update(versions)
         self._newest.update(newest)
         if rows:
             self.rows += rows
-            self.late += late
+            self.late |= late
             self._known.update(here)
             self.head = head
         return Placed(tuple(answers), tuple(rows))
@@ -347,24 +321,28 @@ def _items(request: Append | Import) -> Sequence[NewEvent | StoredRecord]:
 
 def check_append(request: Append) -> Append:
     """Returns an append whose names, sizes and ids can be stored; raises `InvalidInput`."""
-    if not request.events:
-        raise InvalidInput("nothing to append: pass at least one event")
-    size, stream = 0, None
+    size = 0
     for event in request.events:
         check_name("event id", event.id)
-        if event.stream is not stream:
-            stream = check_name("stream", event.stream)
-        if event.correlation is not event.id:
-            check_name("correlation", event.correlation)
+        check_name("stream", event.stream)
+        check_name("correlation", event.correlation)
         if event.causation is not None:
             check_name("causation", event.causation)
         size += check_size(event.type, event.data, event.meta)
     for relation, stream in request.relations:
         check_name("relation", relation)
         check_name("stream", stream)
-    _check_batch(len(request.events), size)
-    if len(request.events) > 1:
-        _check_each_once(event.id for event in request.events)
+    return check_whole(request, size=size)
+
+
+def check_whole(request: Append, *, size: int) -> Append:
+    """Returns an append of `size` bytes whose names have been checked; raises `InvalidInput`."""
+    events = request.events
+    if not events:
+        raise InvalidInput("nothing to append: pass at least one event")
+    _check_batch(len(events), size)
+    if len(events) > 1:
+        _check_each_once(event.id for event in events)
     return request
 
 

@@ -7,7 +7,7 @@ and one thread see them all; all reads are pages, so that nothing is held open b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -80,7 +80,7 @@ class Ledger(Protocol):
         """What this adapter can do."""
         ...
 
-    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+    def commit(self, requests: Sequence[Request]) -> Awaitable[Sequence[Outcome]]:
         """Writes requests in one transaction, each judged on its own, in order.
 
         Returns an outcome per request. An `EverlogError` among them means that this request alone
@@ -89,7 +89,8 @@ class Ledger(Protocol):
 
         Raises `StorageError` if the transaction as a whole failed: then nothing was written, except
         that `OutcomeUnknown` leaves it open. Cancelling the caller does not stop a commit that has
-        begun.
+        begun. May be `async def`, or begin at once and return a future: a lone append then needs no
+        turn of the event loop to begin.
         """
         ...
 

@@ -1,22 +1,25 @@
 """Group commit: all writes of a store pass one committer.
 
 What is queued while a commit runs becomes the next commit, without a timer: an idle store commits
-at once, a busy one in batches as large as its load. The commit runs in a task of its own, where the
-cancellation of a caller cannot reach it.
+at once, a busy one in batches as large as its load. A commit is nobody's task: it goes on by
+callbacks of the loop, where the cancellation of a caller cannot reach it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from everlog.core.sequencer import Append, Import, ids_of
-from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown, StorageError
+from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown
 from everlog.ports.ledger import Ledger, Outcome, Request
 from everlog.ports.owner import Owner
+
+T = TypeVar("T")
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 1024 * 1024
@@ -38,7 +41,14 @@ class Committer:
         self._ledger = ledger
         self._owner = Owner("the store")
         self._queue: deque[_Queued] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._alone: deque[_Queued] = deque()
+        """A batch that failed as a whole: each is tried again by itself, before all others."""
+        self._busy = False
+        """Whether something is being written, or is about to be in the next turn of the loop."""
+        self._writing: asyncio.Future[Sequence[Outcome]] | None = None
+        self._until_idle: list[asyncio.Future[None]] = []
+        # Everything here serves many callers and must not keep one's variables.
+        self._nobodys = Context()
 
     async def commit(self, request: Request, then: Then | None = None) -> Outcome:
         """Returns what became of the request; raises the error that it alone ended with.
@@ -49,39 +59,40 @@ class Committer:
         self._owner.check()  # a future of another loop, queued here, would never be answered
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.append(_Queued(request, then, future))
-        if self._task is None:
-            # An empty context: the task serves many callers and must not keep one's variables.
-            self._task = asyncio.create_task(self._drain(), context=Context())
+        if not self._busy:  # at once: through the queue, a lone writer would pay a turn of the loop
+            self._busy = True
+            self._begin()
         return await future
 
     @property
     def idle(self) -> bool:
         """Whether nothing is queued or being written."""
-        return self._task is None
+        return not self._busy
 
     async def drained(self) -> None:
         """Returns when nothing is queued or being written."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        while self._busy:
+            idle = asyncio.get_running_loop().create_future()
+            self._until_idle.append(idle)
+            await idle
 
-    async def _drain(self) -> None:
-        batch: list[_Queued] = []
+    def _begin(self) -> None:
+        """Hands the next batch to the ledger, if there is one."""
+        batch = self._take()
+        if not batch:
+            self._end()
+            return
         try:
-            while True:
-                batch = self._take()
-                if not batch:
-                    return
-                await self._write(batch)
-                # One turn of the loop, for those who have just been answered to queue the next.
-                await asyncio.sleep(0)
-        finally:
-            self._task = None
-            for queued in [*batch, *self._queue]:  # only a cancelled loop leaves some behind
-                if not queued.future.done():
-                    queued.future.set_exception(_unknown(queued.request))
-            self._queue.clear()
+            writing = _begun(self._ledger.commit([queued.request for queued in batch]))
+        except Exception as error:  # it did not even begin
+            writing = asyncio.get_running_loop().create_future()
+            writing.set_exception(error)
+        self._writing = writing
+        writing.add_done_callback(partial(self._written, batch), context=self._nobodys)
 
     def _take(self) -> list[_Queued]:
+        if self._alone:
+            return [self._alone.popleft()]
         batch: list[_Queued] = []
         events = size = 0
         while self._queue:
@@ -96,30 +107,51 @@ class Committer:
             events, size = events + count, size + weight
         return batch
 
-    async def _write(self, batch: Sequence[_Queued]) -> None:
-        try:
-            outcomes = await self._ledger.commit([queued.request for queued in batch])
-        except OutcomeUnknown as error:
+    def _written(
+        self, batch: Sequence[_Queued], writing: asyncio.Future[Sequence[Outcome]]
+    ) -> None:
+        """Answers a batch, and goes on with the next."""
+        if writing.cancelled():  # the loop is ending: nobody will know
+            for queued in [*batch, *self._alone, *self._queue]:
+                _fail(queued, _unknown(queued.request))
+            self._alone.clear()
+            self._queue.clear()
+            self._end()
+            return
+        error = writing.exception()
+        if error is None:
+            for queued, outcome in zip(batch, writing.result(), strict=True):
+                _answer(queued, outcome)
+        elif isinstance(error, OutcomeUnknown):
             for queued in batch:
                 _fail(queued, _unknown(queued.request), cause=error)
-        except LedgerBusy as error:  # one by one, each would wait for the same lock again
+        elif isinstance(error, LedgerBusy):  # one by one, each would wait for the same lock again
             for queued in batch:
                 _fail(queued, LedgerBusy(str(error)), cause=error)
-        except StorageError as error:
-            if len(batch) == 1:
-                _fail(batch[0], error)
-            else:  # one by one, so that a bad neighbour costs nothing
-                for queued in batch:
-                    await self._write([queued])
-        except Exception as error:  # a fault of ours, or a request that nobody foresaw
-            if len(batch) == 1:
-                _fail(batch[0], error)
-            else:
-                for queued in batch:
-                    await self._write([queued])
-        else:
-            for queued, outcome in zip(batch, outcomes, strict=True):
-                _answer(queued, outcome)
+        elif len(batch) > 1:  # one by one, so that a bad neighbour costs nothing
+            self._alone.extend(batch)
+        else:  # the place failed; or it is a fault of ours, or a request that nobody foresaw
+            _fail(batch[0], error)
+        # In a turn of its own: those who have just been answered queue their next before it.
+        asyncio.get_running_loop().call_soon(self._begin, context=self._nobodys)
+
+    def _end(self) -> None:
+        self._busy, self._writing = False, None
+        for idle in self._until_idle:
+            if not idle.done():
+                idle.set_result(None)
+        self._until_idle.clear()
+
+
+def _begun(writing: Awaitable[T]) -> asyncio.Future[T]:
+    """Returns a commit as a future, which a ledger may give itself, to spare a turn of the loop."""
+    if isinstance(writing, asyncio.Future):
+        return writing
+
+    async def wait() -> T:
+        return await writing
+
+    return asyncio.create_task(wait(), context=Context())
 
 
 def _answer(queued: _Queued, outcome: Outcome) -> None:
@@ -128,12 +160,15 @@ def _answer(queued: _Queued, outcome: Outcome) -> None:
         return
     # Hooks begin here, in commit order, and also for a caller who was cancelled meanwhile.
     if queued.then is not None:
-        queued.then(outcome)
+        try:
+            queued.then(outcome)
+        except Exception as error:  # a fault of ours: it must not hold up the others
+            _fail(queued, error)
     if not queued.future.done():
         queued.future.set_result(outcome)
 
 
-def _fail(queued: _Queued, error: Exception, *, cause: Exception | None = None) -> None:
+def _fail(queued: _Queued, error: BaseException, *, cause: BaseException | None = None) -> None:
     if cause is not None:
         error.__cause__ = cause
     if not queued.future.done():

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from everlog.core.aggregate import AggregateRoot
 from everlog.core.event import Registry
-from everlog.core.record import Record, StoredRecord
+from everlog.core.record import RECORDED, VERSION, Record
 from everlog.core.reducer import Reducer
 from everlog.core.selection import PAGE_RECORDS, Order, Selection, page_records
 from everlog.core.snapshot import PutSnapshot, Snapshot, SnapshotKey, seal, unseal
@@ -20,9 +19,6 @@ from everlog.ports.ledger import Ledger
 from everlog.store.committer import Committer
 
 S = TypeVar("S")
-
-_VERSION = itemgetter(StoredRecord._fields.index("version"))
-_RECORDED = itemgetter(StoredRecord._fields.index("recorded"))
 
 _log = logging.getLogger("everlog")
 
@@ -232,8 +228,8 @@ class Folder:
             count += len(page.records)
             if page.records:
                 last = page.records[-1].order
-                version = max(version, *map(_VERSION, page.records))
-                self._observe(max(map(_RECORDED, page.records)))
+                version = max(version, *map(VERSION, page.records))
+                self._observe(max(map(RECORDED, page.records)))
             if page.cursor is None:
                 break
             page = await self._ledger.read(

@@ -20,12 +20,12 @@ class IdSource:
         self._prefix = ""
         """The id up to the counter: milliseconds and the UUID's version."""
 
-    def next(self) -> str:
-        """Returns a new id."""
+    def next(self, chance: bytes | None = None) -> str:
+        """Returns a new id; `chance`: 4 random bytes, if the caller has some."""
         now_ms = self._now_ms()
         if now_ms > self._ms:
-            chance = int.from_bytes(self._random_bytes(6), "big")
-            self._begin(now_ms, chance & 0x1FF_FFFF_FFFF)  # the top bit is room to count
+            start = int.from_bytes(self._random_bytes(6), "big")
+            self._begin(now_ms, start & 0x1FF_FFFF_FFFF)  # the top bit is room to count
         elif self._counter == 0x3FF_FFFF_FFFF:
             self._begin(self._ms + 1, 0)
         else:
@@ -33,7 +33,7 @@ class IdSource:
         counter = self._counter
         return (
             f"{self._prefix}{counter >> 30:03x}-{0x8000 | counter >> 16 & 0x3FFF:04x}"
-            f"-{counter & 0xFFFF:04x}{self._random_bytes(4).hex()}"
+            f"-{counter & 0xFFFF:04x}{(chance or self._random_bytes(4)).hex()}"
         )
 
     def _begin(self, ms: int, counter: int) -> None:

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from everlog.core.aggregate import AggregateRoot
 from everlog.core.chain import HYDRATED, NONCE_BYTES
-from everlog.core.event import Registry
+from everlog.core.event import Registry, check_size
 from everlog.core.record import Record, StoredRecord, computed_hash
-from everlog.core.sequencer import Append, NewEvent, check_append
+from everlog.core.sequencer import Append, NewEvent, check_append, check_whole
 from everlog.core.stamp import from_original, last_stamp_of, moment_bound
 from everlog.core.stream import ANY, Expectation, check_expectation, check_name
 from everlog.errors import InvalidInput
 from everlog.store.ids import IdSource
-from everlog.subscriptions.causation import Cause, current_cause
+from everlog.subscriptions.causation import current_cause
 
 
 class To(NamedTuple):
@@ -54,6 +54,14 @@ def to(
     return To(stream, event, meta, expect, id, _names(relations))
 
 
+_CHANCE_BYTES = NONCE_BYTES + 4
+"""Random bytes of an event: its nonce, and the end of its id."""
+
+
+_Item = tuple[str, object, object, Expectation, str | None]
+"""Stream, event, meta, expectation, id."""
+
+
 class Preparer:
     """Validates and encodes events, and gives them ids, nonces and causes."""
 
@@ -89,62 +97,69 @@ class Preparer:
                 f"ids={ids!r} must be a list with one id for each of the {len(events)} event(s)"
             )
         check_expectation(expect)
-        related = tuple((relation, stream) for relation in _names(relations)) if events else ()
-        nonces = self._random_bytes(NONCE_BYTES * len(events))
-        cause = current_cause()
-        prepared: list[NewEvent] = []
-        for index, event in enumerate(events):
-            id = self._ids.next() if ids is None else ids[index]
-            nonce = nonces[NONCE_BYTES * index : NONCE_BYTES * (index + 1)]
-            prepared.append(self._new(stream, event, meta, id, cause, nonce, expect))
-            expect = ANY
-        return check_append(Append(tuple(prepared), tuple(dict.fromkeys(related)), observed))
+        if ids is not None:
+            for id in ids:
+                check_name("event id", id)
+        items: list[_Item]
+        if len(events) == 1:  # by far the most
+            items = [(stream, events[0], meta, expect, ids[0] if ids else None)]
+        else:
+            items = [
+                (stream, event, meta, ANY if index else expect, ids[index] if ids else None)
+                for index, event in enumerate(events)
+            ]
+        related = [(relation, stream) for relation in _names(relations)] if events else []
+        return self._append(items, related, observed)
 
     def append_many(self, items: Sequence[To], *, observed: str) -> Append:
         """Returns a checked request; raises `InvalidInput` of the kind that says what is wrong."""
-        nonces = self._random_bytes(NONCE_BYTES * len(items))
-        cause = current_cause()
-        prepared: list[NewEvent] = []
-        relations: list[tuple[str, str]] = []
-        for index, item in enumerate(items):
+        related: list[tuple[str, str]] = []
+        for item in items:
             # From programs that no type checker has seen.
             if not isinstance(item, To):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidInput(f"append_many takes to(stream, event, ...), not {item!r:.60}")
-            stream, event, meta, expect, id, related = item
-            check_expectation(expect)
-            if id is None:
-                id = self._ids.next()
-            nonce = nonces[NONCE_BYTES * index : NONCE_BYTES * (index + 1)]
-            prepared.append(self._new(stream, event, meta, id, cause, nonce, expect))
-            relations += ((relation, stream) for relation in related)
-        return check_append(Append(tuple(prepared), tuple(dict.fromkeys(relations)), observed))
+            check_name("stream", item.stream)
+            check_expectation(item.expect)
+            if item.id is not None:
+                check_name("event id", item.id)
+            related += ((relation, item.stream) for relation in item.relations)
+        return self._append([item[:5] for item in items], related, observed)
 
-    def _new(
-        self,
-        stream: str,
-        event: object,
-        meta: object,
-        id: str,
-        cause: Cause,
-        nonce: bytes,
-        expect: Expectation,
-    ) -> NewEvent:
-        declared = self._registry.of_event(event)
-        data, meta_text = declared.encode(event, meta)
-        # By position: on the path of every append.
-        return NewEvent(
-            id,
-            stream,
-            declared.type,
-            declared.schema,
-            declared.register,
-            data,
-            meta_text,
-            cause.correlation or id,
-            cause.causation,
-            nonce,
-            expect,
-        )
+    def _append(
+        self, items: Sequence[_Item], related: Sequence[tuple[str, str]], observed: str
+    ) -> Append:
+        """Validates and encodes the events of one call, whose names have been checked."""
+        random, start = self._random_bytes(_CHANCE_BYTES * len(items)), 0
+        correlation, causation = current_cause()
+        registry, next_id = self._registry, self._ids.next
+        prepared: list[NewEvent] = []
+        size = 0
+        codec: object = self
+        said: object = self
+        meta_text = ""
+        for stream, event, meta, expect, id in items:
+            declared = registry.of_event(event)
+            type = declared.type
+            data = declared.codec.encode(event, at="data", event_type=type)
+            # Of what is said about all events of a call, once is enough.
+            if meta is not said or declared.meta is not codec:
+                meta_text = declared.encode_meta(meta)
+                codec, said = declared.meta, meta
+            size += check_size(type, data, meta_text)
+            nonce = random[start : start + NONCE_BYTES]
+            if id is None:
+                id = next_id(random[start + NONCE_BYTES : start + _CHANCE_BYTES])
+            start += _CHANCE_BYTES
+            # fmt: off
+            prepared.append(NewEvent(
+                id, stream, type, declared.schema, declared.register, data, meta_text,
+                correlation or id, causation, nonce, expect,
+            ))
+            # fmt: on
+        for relation, _ in related:
+            check_name("relation", relation)
+        relations = tuple(dict.fromkeys(related)) if related else ()
+        return check_whole(Append(tuple(prepared), relations, observed), size=size)
 
     def pending(
         self, aggregate: AggregateRoot, event: object, meta: object, *, created: str, origin: str

@@ -46,7 +46,8 @@ def inside_handler() -> bool:
 
     Also in a task that it started, which it may wait for, until it has ended itself.
     """
-    return any(not run.ended for run in _handling.get())
+    runs = _handling.get()
+    return bool(runs) and any(not run.ended for run in runs)
 
 
 @contextmanager

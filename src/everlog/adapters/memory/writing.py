@@ -51,11 +51,11 @@ def write(
 
 
 def _store(tables: Tables, sequencer: Sequencer) -> None:
-    for row, late in zip(sequencer.rows, sequencer.late, strict=True):
+    for row in sequencer.rows:
         tables.records.append(row)
         tables.by_id[row.id] = row
         tables.by_stream.setdefault(row.stream, []).append(row.position)
-        if late:
+        if row.position in sequencer.late:
             bisect.insort(tables.late, row, key=lambda record: record.order)
             tables.late_positions.add(row.position)
     for stream, register, created, id in sequencer.registers():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from operator import countOf
 
-from everlog.core.record import StoredRecord
+from everlog.core.record import StoredRecord, as_record
 from everlog.core.sequencer import Head
 from everlog.errors import (
     CorruptLedger,
@@ -93,14 +92,7 @@ def as_records(rows: Sequence[tuple[object, ...]]) -> list[StoredRecord]:
             of_kind += countOf(column, None)
         if of_kind != count:
             raise TypeError(next(filter(None, map(_misfit, rows))))
-    return list(map(_as_record, rows))
-
-
-_as_record: Callable[[tuple[object, ...]], StoredRecord] = partial(
-    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
-    StoredRecord,
-)
-"""`StoredRecord._make` without the call of a Python function for each of very many."""
+    return list(map(as_record, rows))
 
 
 def as_head(row: tuple[int, bytes, str, str, str] | None) -> Head:

@@ -6,10 +6,10 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
 from everlog.adapters.sqlite import reading, schema
 from everlog.adapters.sqlite.connections import (
@@ -28,7 +28,7 @@ from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
-from everlog.errors import CannotOpen
+from everlog.errors import CannotOpen, MisusedStore
 from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
@@ -108,10 +108,14 @@ class SqliteLedger:
         """The file, as an absolute path."""
         return self._place.path
 
-    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
-        self._owner.check()
+    def commit(self, requests: Sequence[Request]) -> Awaitable[Sequence[Outcome]]:
+        try:
+            self._owner.check()
+        except MisusedStore as error:
+            return _refuse(error)  # when it is awaited, as everywhere
         assert self._writer is not None
-        return await self._in_thread(self._writing, self._writer.commit, requests)
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._writing, self._writer.commit, requests)
 
     async def read(
         self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
@@ -219,6 +223,10 @@ class SqliteLedger:
             return await loop.run_in_executor(executor, lambda: function(*args, **kw))
         except sqlite3.Error as error:
             raise as_storage_error(error, self._place.path) from error
+
+
+async def _refuse(error: MisusedStore) -> NoReturn:
+    raise error
 
 
 def _lock_beside(path: str) -> FileLock:

@@ -7,13 +7,12 @@ import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from operator import itemgetter
 from typing import TypeVar
 
 from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.failures import as_head, as_records
 from everlog.core.fold_order import LATE, ON_TIME, merge
-from everlog.core.record import StoredRecord
+from everlog.core.record import DATA, META, StoredRecord
 from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
 from everlog.core.sequencer import Head, Place
 from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, reaches_past
@@ -344,14 +343,10 @@ def _run(
             records += found
             if len(records) > size:
                 return records[:size], False
-            room -= sum(map(len, map(_DATA, found))) + sum(map(len, map(_META, found)))
+            room -= sum(map(len, map(DATA, found))) + sum(map(len, map(META, found)))
         return records, False
     finally:
         cursor.close()
-
-
-_DATA = itemgetter(StoredRecord._fields.index("data"))
-_META = itemgetter(StoredRecord._fields.index("meta"))
 
 
 def _several(selection: Selection) -> bool:

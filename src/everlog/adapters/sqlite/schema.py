@@ -132,6 +132,8 @@ UPDATE_HEAD = (
 )
 
 INSERT_RECORD = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+# The same for what is not late.
+INSERT_ON_TIME = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)"
 SELECT_BY_ID = "SELECT " + COLUMNS + " FROM records WHERE id = ?"  # noqa: S608 - COLUMNS is fixed text
 SELECT_BY_IDS = "SELECT " + COLUMNS + " FROM records WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - COLUMNS is fixed text
 # Completed in `reading` by the conditions and the order of a selection.

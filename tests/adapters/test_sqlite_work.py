@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +72,7 @@ def instructions(path: Path, selection: Selection, order: Order, count: int) -> 
     with closing(connect_reader(Place(str(path), "full", 5.0, False))) as connection:
         connection.set_progress_handler(tick, STEP)
         given = 0
-        page = reading.read_page(connection, replace(selection, order=order), None, 500)
+        page = reading.read_page(connection, selection._replace(order=order), None, 500)
         given += len(page.records)
         while page.cursor is not None:
             page = reading.read_page(

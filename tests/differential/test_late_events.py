@@ -197,6 +197,6 @@ def test_a_snapshot_that_is_not_asked_whether_it_was_overtaken_is_seen(
     adapter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check(*OVERTAKING, every(1))
-    monkeypatch.setattr(adapter, "_overtaken", Mock(return_value=False))
+    monkeypatch.setattr(adapter, "overtakes", Mock(return_value=False))
     with pytest.raises(AssertionError):
         check(*OVERTAKING, every(1))

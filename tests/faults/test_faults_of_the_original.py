@@ -151,7 +151,7 @@ def read_by_time(planted: pytest.MonkeyPatch) -> None:
             last = selection.after if cursor is None else cursor.position
             before = original(place, Selection(until=last), None, last).records
             since = before[-1].created if before else ""
-            page = original(place, replace(selection, after=0), None, 10_000)
+            page = original(place, selection._replace(after=0), None, 10_000)
             found = [record for record in page.records if record.created > since]
             more = Cursor(found[size - 1].position, None, 0) if len(found) > size else None
             return replace(page, records=found[:size], cursor=more)
@@ -196,11 +196,11 @@ async def a_late_event_is_folded(url: str) -> None:
 def test_late_events_vanish_behind_a_snapshot(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     holds(a_late_event_is_folded, url)
 
-    def overtaken(*_: object) -> bool:
+    def overtakes(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr(memory_reading, "_overtaken", overtaken)
-    monkeypatch.setattr(sqlite_reading, "_overtaken", overtaken)
+    monkeypatch.setattr(memory_reading, "overtakes", overtakes)
+    monkeypatch.setattr(sqlite_reading, "overtakes", overtakes)
     goes_red(a_late_event_is_folded, url)
 
 
@@ -339,7 +339,7 @@ def test_descending_reads_are_in_ascending_order(url: str, monkeypatch: pytest.M
     original = reading.select
 
     def select(*arguments: Any, **options: Any) -> Selection:
-        return replace(original(*arguments, **options), backwards=False)
+        return original(*arguments, **options)._replace(backwards=False)
 
     monkeypatch.setattr(event_store, "select", select)
     goes_red(backwards_is_from_the_last_to_the_first, url)
@@ -519,7 +519,7 @@ def test_there_is_no_way_to_resume_after_a_crash(
     async def from_the_beginning(
         self: SqliteLedger, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
     ) -> Page:
-        return await original(self, replace(selection, after=0), cursor=cursor, size=size)
+        return await original(self, selection._replace(after=0), cursor=cursor, size=size)
 
     heads: dict[SqliteLedger, int] = {}
 
@@ -528,7 +528,7 @@ def test_there_is_no_way_to_resume_after_a_crash(
     ) -> Page:
         if self not in heads:  # where the ledger stood when this life began
             heads[self] = (await self.head()).position
-        selection = replace(selection, after=max(selection.after, heads[self]))
+        selection = selection._replace(after=max(selection.after, heads[self]))
         return await original(self, selection, cursor=cursor, size=size)
 
     for read in (from_the_beginning, from_the_end):

@@ -19,8 +19,7 @@ class Order(enum.Enum):
     """By `(created, id)`: the order of folds, the same in every ledger."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Which records to read. All conditions hold together."""
 
     streams: tuple[str, ...] | None = None

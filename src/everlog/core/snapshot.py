@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from everlog.core.record import StoredRecord
 from everlog.core.selection import Selection
 from everlog.errors import SnapshotError
 
@@ -75,6 +77,15 @@ def reaches_past(snapshot: Snapshot, selection: Selection) -> bool:
     return selection.as_of is not None and snapshot.created > selection.as_of
 
 
+def overtakes(following: Sequence[StoredRecord], snapshot: Snapshot) -> bool:
+    """Whether records from after the snapshot's position belong before its last one.
+
+    `following`: the first page of what the snapshot selects after its position, in the order of
+    folds. If any record belongs before the last one, its first does.
+    """
+    return bool(following) and following[0].order < (snapshot.created, snapshot.id)
+
+
 def seal(snapshot: Snapshot) -> Snapshot:
     """Returns the snapshot as it is stored: a digest of all that it says, before its state."""
     return replace(snapshot, state=_digest(snapshot, snapshot.state) + snapshot.state)
@@ -100,5 +111,12 @@ _DIGEST_LENGTH = 64
 
 
 def _digest(snapshot: Snapshot, state: str) -> str:
-    place = json.dumps(astuple(replace(snapshot, state="")))
+    key, at = snapshot.key, snapshot
+    # As what is stored has it: all fields in their order, the state empty.
+    place = json.dumps(
+        [
+            [key.scope, key.reducer, key.reducer_version, key.shape, key.filter],
+            *(at.position, at.created, at.id, at.version, at.count, at.revision, ""),
+        ]
+    )
     return hashlib.sha256(f"{place}\n{state}".encode("utf-8", "surrogatepass")).hexdigest()

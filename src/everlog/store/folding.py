@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
 
 from everlog.core.aggregate import AggregateRoot
@@ -56,7 +57,7 @@ class Fold(Generic[S]):
     """Where its logic is written, so that two folds of one name are told apart."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Folded(Generic[S]):
     """A state, and what it was folded from."""
 
@@ -65,14 +66,19 @@ class Folded(Generic[S]):
     """How many records are in it."""
     version: int
     """The highest version among them."""
-    snapshot: Snapshot | None
-    """A snapshot of exactly this state, not yet stored; None where it cannot have one."""
+    snapshot: Callable[[], Snapshot] | None
+    """Makes a snapshot of exactly this state, to be stored; None where it cannot have one."""
     read: int
     """How many of them were read and did not come from a snapshot."""
 
 
 def fold_of_reducer(reducer: Reducer[S]) -> Fold[S]:
     """Returns what `reduce` folds."""
+    return _fold_of_reducer(reducer)
+
+
+@lru_cache(maxsize=1024)
+def _fold_of_reducer(reducer: Reducer[Any]) -> Fold[Any]:
     return Fold(
         name=reducer.name,
         version=reducer.version,
@@ -175,7 +181,7 @@ class Folder:
                 f"{first} and {fold.source} are both named {fold.name!r}, version {fold.version}; "
                 "give one of them another name: snapshots are stored under it"
             )
-        folded = await self._fold(fold, replace(selection, order=Order.CREATED))
+        folded = await self._fold(fold, selection._replace(order=Order.CREATED))
         if (
             folded is not None
             and folded.snapshot is not None
@@ -199,7 +205,7 @@ class Folder:
         if folded.snapshot is None:
             raise SnapshotError("there is no snapshot of a state with pending events")
         state = state_codec(fold.state_type).encode(folded.state)
-        snapshot = seal(replace(folded.snapshot, state=state))
+        snapshot = seal(replace(folded.snapshot(), state=state))
         await self._committer.commit(PutSnapshot(snapshot))
         return snapshot
 
@@ -239,16 +245,9 @@ class Folder:
             return None
         taken = None
         if key is not None and selection.as_of is None:
-            taken = Snapshot(
-                key=key,
-                position=until,
-                created=last[0],
-                id=last[1],
-                version=version,
-                count=count,
-                revision=start.revision,
-                state="",
-            )
+            created, id = last
+            place = (key, until, created, id, version, count, start.revision, "")
+            taken = partial(Snapshot, *place)
         return Folded(state, count, version, taken, count - before)
 
     def _key_or_none(self, fold: Fold[Any], selection: Selection) -> SnapshotKey | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 
 from everlog.adapters.memory.tables import Tables
 from everlog.core.fold_order import LATE, ON_TIME, merge
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Order, Page, Selection, page_size
-from everlog.core.snapshot import Snapshot, SnapshotKey, reaches_past
+from everlog.core.snapshot import SnapshotKey, overtakes, reaches_past
 from everlog.ports.ledger import FoldStart
 
 
@@ -39,15 +38,16 @@ def fold_start(
     revision = 0 if relation is None else tables.revisions.get(relation, 0)
     resolved = _resolve(tables, selection)
     snapshot = None if key is None else tables.snapshots.get(key)
-    if snapshot is not None and (
-        snapshot.revision != revision
-        or reaches_past(snapshot, resolved)
-        or _overtaken(tables, snapshot, resolved)
+    if (
+        snapshot is not None
+        and snapshot.revision == revision
+        and not reaches_past(snapshot, resolved)
     ):
-        snapshot = None
-    if snapshot is not None:
-        resolved = replace(resolved, after=max(resolved.after, snapshot.position))
-    return FoldStart(snapshot, read_page(tables, resolved, None, size), revision)
+        after = resolved._replace(after=max(resolved.after, snapshot.position))
+        page = read_page(tables, after, None, size)
+        if not overtakes(page.records, snapshot):
+            return FoldStart(snapshot, page, revision)
+    return FoldStart(None, read_page(tables, resolved, None, size), revision)
 
 
 def _resolve(tables: Tables, selection: Selection) -> Selection:
@@ -57,17 +57,7 @@ def _resolve(tables: Tables, selection: Selection) -> Selection:
     if selection.relation is not None:
         related = tables.streams_of([selection.relation])
         streams = tuple(related if streams is None else sorted({*related} & {*streams}))
-    return replace(selection, until=until, streams=streams, relation=None)
-
-
-def _overtaken(tables: Tables, snapshot: Snapshot, selection: Selection) -> bool:
-    matches = _filter(selection)
-    return any(
-        record.position > snapshot.position
-        and record.order < (snapshot.created, snapshot.id)
-        and matches(record)
-        for record in tables.late
-    )
+    return selection._replace(until=until, streams=streams, relation=None)
 
 
 def _page_by_position(

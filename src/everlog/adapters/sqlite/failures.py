@@ -48,14 +48,18 @@ def damaged(path: str, error: Exception) -> CorruptLedger:
 @contextmanager
 def damage_named(path: str) -> Generator[None]:
     """Raises `CorruptLedger` where code stumbles over what a damaged file gives it to read."""
-    # A column may hold what its type forbids, a table no row, a name no UTF-8: SQLite checks when
-    # it writes. Not ValueError as such: that speaks of what was handed in.
     try:
         yield
     except EverlogError:
         raise
-    except (TypeError, ArithmeticError, LookupError, AssertionError, UnicodeDecodeError) as error:
+    except STUMBLES as error:
         raise damaged(path, error) from error
+
+
+# A column may hold what its type forbids, a table no row, a name no UTF-8: SQLite checks when it
+# writes. Not ValueError as such: that speaks of what was handed in.
+STUMBLES = (TypeError, ArithmeticError, LookupError, AssertionError, UnicodeDecodeError)
+"""What is raised by code that stumbles over what a damaged file gives it to read."""
 
 
 _KINDS = (
@@ -80,12 +84,19 @@ _KINDS = (
 )
 _CAUSATION = 9
 """The one column that may hold nothing."""
+_KINDS_UNCAUSED = (*_KINDS[:_CAUSATION], type(None), *_KINDS[_CAUSATION + 1 :])
 
 
 def as_records(rows: Sequence[tuple[object, ...]]) -> list[StoredRecord]:
     """Returns the records of rows; raises `TypeError` if a column holds another kind of value."""
     # By columns: in half the time of a look at each row, as no row needs a tuple of its kinds.
     count = len(rows)
+    if count < 20:  # too few for columns to pay
+        for row in rows:
+            kinds = tuple(map(type, row))
+            if kinds != _KINDS and kinds != _KINDS_UNCAUSED:
+                raise TypeError(_misfit(row))
+        return list(map(as_record, rows))
     for index, (kind, column) in enumerate(zip(_KINDS, zip(*rows, strict=True), strict=False)):
         of_kind = countOf(map(type, column), kind)
         if index == _CAUSATION:

@@ -20,7 +20,7 @@ from everlog.adapters.sqlite.connections import (
     connect_reader,
     open_or_create,
 )
-from everlog.adapters.sqlite.failures import as_storage_error, damage_named
+from everlog.adapters.sqlite.failures import STUMBLES, as_storage_error, damage_named, damaged
 from everlog.adapters.sqlite.file_guard import FileGuard
 from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.adapters.sqlite.writing import Writer
@@ -28,7 +28,7 @@ from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
-from everlog.errors import CannotOpen, MisusedStore
+from everlog.errors import CannotOpen, EverlogError, MisusedStore
 from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
@@ -203,8 +203,12 @@ class SqliteLedger:
             connection = self._reader()
             assert self._guard is not None
             self._guard.check()
-            with damage_named(self._place.path):
+            try:
                 return look(connection, *args, **kw)
+            except EverlogError:
+                raise
+            except STUMBLES as error:
+                raise damaged(self._place.path, error) from error
 
         return await self._in_thread(self._reading, run)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from everlog.adapters.sqlite import schema
@@ -15,7 +13,7 @@ from everlog.core.fold_order import LATE, ON_TIME, merge
 from everlog.core.record import DATA, META, StoredRecord
 from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
 from everlog.core.sequencer import Head, Place
-from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, reaches_past
+from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, overtakes, reaches_past
 from everlog.ports.ledger import FoldStart, Problem
 
 T = TypeVar("T")
@@ -24,14 +22,19 @@ Run = tuple[list[StoredRecord], bool]
 """The next records of an ordered query, and whether there are no more behind them."""
 
 
-@contextmanager
-def one_moment(connection: sqlite3.Connection) -> Generator[None]:
+class one_moment:  # in lower case, as it reads as words; a class, as it is quicker than a generator
     """Makes all statements inside see the same state of the ledger."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("COMMIT")
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN")
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.execute("COMMIT")
 
 
 def read_page(
@@ -55,15 +58,16 @@ def fold_start(
             revision = 0 if row is None else row[0]
         resolved = _resolve(connection, selection)
         snapshot = None if key is None else find_snapshot(connection, key)
-        if snapshot is not None and not (
-            snapshot.revision == revision
+        if (
+            snapshot is not None
+            and snapshot.revision == revision
             and not reaches_past(snapshot, resolved)
-            and not _overtaken(connection, snapshot, resolved)
         ):
-            snapshot = None
-        if snapshot is not None:
-            resolved = replace(resolved, after=max(resolved.after, snapshot.position))
-        return FoldStart(snapshot, _page(connection, resolved, None, size), revision)
+            after = resolved._replace(after=max(resolved.after, snapshot.position))
+            page = _page(connection, after, None, size)
+            if not overtakes(page.records, snapshot):
+                return FoldStart(snapshot, page, revision)
+        return FoldStart(None, _page(connection, resolved, None, size), revision)
 
 
 def find(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRecord | None]:
@@ -156,19 +160,7 @@ def _resolve(connection: sqlite3.Connection, selection: Selection) -> Selection:
     if selection.relation is not None:
         related = names(connection, schema.SELECT_STREAMS_OF, [selection.relation])
         streams = tuple(related if streams is None else sorted({*related} & {*streams}))
-    return replace(selection, until=until, streams=streams, relation=None)
-
-
-def _overtaken(connection: sqlite3.Connection, snapshot: Snapshot, selection: Selection) -> bool:
-    """Whether a record that came after the snapshot belongs before its last one."""
-    # Only a late record can: one on time stands after everything that was there before it.
-    conditions, values = _conditions(selection, by_stream=not _several(selection))
-    row = connection.execute(
-        # sql: only fixed text is joined, every value is bound
-        schema.SELECT_OVERTAKING + conditions + " LIMIT 1",
-        (snapshot.created, snapshot.id, snapshot.position, *values),
-    ).fetchone()
-    return row is not None
+    return selection._replace(until=until, streams=streams, relation=None)
 
 
 def _page(
@@ -194,11 +186,11 @@ def _page_by_position(
     if selection.backwards:
         until = selection.until if cursor is None else cursor.position - 1
         records, ended = _by_position(
-            connection, replace(selection, until=until), size, descending=True
+            connection, selection._replace(until=until), size, descending=True
         )
     else:
         after = selection.after if cursor is None else cursor.position
-        records, ended = _by_position(connection, replace(selection, after=after), size)
+        records, ended = _by_position(connection, selection._replace(after=after), size)
     if ended:
         return records, None
     return records, Cursor(records[-1].position, None, given + len(records))
@@ -233,7 +225,7 @@ def _by_position(
         else:
             start, end = low, min(high, low + width)
             low = end
-        window = replace(selection, after=start, until=end)
+        window = selection._replace(after=start, until=end)
         records, ended = _run(
             connection,
             window,
@@ -274,7 +266,7 @@ def _page_by_creation(
     if start.ended != ON_TIME:
         on_time, on_time_ended = _by_position(
             connection,
-            replace(selection, after=start.position),
+            selection._replace(after=start.position),
             size,
             " AND late = 0 ORDER BY position",
             # What stands after the last late one is not needed yet, and may be far away.
@@ -337,12 +329,13 @@ def _run(
     room = PAGE_BYTES
     try:
         while room > 0:
-            found = as_records(cursor.fetchmany(min(100, size + 1 - len(records))))
-            if not found:
-                return records, True
+            wanted = min(100, size + 1 - len(records))
+            found = as_records(cursor.fetchmany(wanted))
             records += found
             if len(records) > size:
                 return records[:size], False
+            if len(found) < wanted:
+                return records, True
             room -= sum(map(len, map(DATA, found))) + sum(map(len, map(META, found)))
         return records, False
     finally:

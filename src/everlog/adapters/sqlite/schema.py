@@ -144,9 +144,6 @@ SELECT_LATE = (
     SELECT_BETWEEN.replace("position >", "+position >").replace("position <=", "+position <=")
     + " AND late = 1"
 )
-SELECT_OVERTAKING = (
-    "SELECT 1 FROM records WHERE late = 1 AND (created, id) < (?, ?) AND +position > ?"
-)
 SELECT_VERSION = "SELECT version FROM records WHERE stream = ? ORDER BY position DESC LIMIT 1"
 SELECT_VERSIONS = (
     "SELECT value, (SELECT version FROM records WHERE stream = value "

@@ -89,7 +89,7 @@ class Paging(Contract):
         for name, base in SELECTIONS.items():
             for backwards in (False, True) if order is Order.POSITION else (False,):
                 for limit in (None, 0, 1, 7):
-                    selection = replace(base, order=order, backwards=backwards, limit=limit)
+                    selection = base._replace(order=order, backwards=backwards, limit=limit)
                     wanted = matching(rows, selection)
                     for size in (1, 2, 5, 59, 60, 61):
                         pages = await pages_of(scene.ledger, selection, size)
@@ -176,10 +176,10 @@ class Paging(Contract):
         await scene.ledger.commit([PutSnapshot(kept)])
         selection = Selection(streams=("a",), order=Order.CREATED)
         for bounds in ({"until": 3}, {"as_of": placed.records[2].created}):
-            start = await scene.ledger.fold_from(replace(selection, **bounds), KEY)
+            start = await scene.ledger.fold_from(selection._replace(**bounds), KEY)
             assert (start.snapshot, ids_of(start.page.records)) == (None, ["0", "1", "2"])
         for bounds in ({"until": 4}, {"as_of": placed.records[3].created}):
-            start = await scene.ledger.fold_from(replace(selection, **bounds), KEY)
+            start = await scene.ledger.fold_from(selection._replace(**bounds), KEY)
             assert (start.snapshot, ids_of(start.page.records)) == (kept, [])
         elsewhere = scene.store.past("b", Noted("late"), created=at(-1)).stored
         await place(scene.ledger, Import((elsewhere,)))

@@ -21,6 +21,7 @@ from everlog import EventStore, EverlogError
 from everlog.adapters.sqlite.connections import open_or_create
 from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.adapters.sqlite.ledger import SqliteLedger
+from everlog.adapters.sqlite.threads import Threads
 from everlog.adapters.sqlite.writing import Writer
 from everlog.core.sequencer import check_import
 from everlog.store import verifying
@@ -121,21 +122,32 @@ READER, WRITER, CHECKER = "everlog-reader", "everlog-writer", "everlog-check"
 def work_on_the_loop(planted: pytest.MonkeyPatch, thread: str) -> None:
     """Plants the fault: what belongs in threads of this name is done at once."""
     original: Any = asyncio.BaseEventLoop.run_in_executor
+    original_run: Any = Threads.run
 
-    def run_in_executor(
-        self: asyncio.BaseEventLoop, executor: Any, function: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
-        if getattr(executor, "_thread_name_prefix", None) != thread:
-            handed_over: asyncio.Future[Any] = original(self, executor, function, *args)
-            return handed_over
-        future = self.create_future()
+    def at_once(function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
         try:
             future.set_result(function(*args))
         except Exception as error:
             future.set_exception(error)
         return future
 
+    def run_in_executor(
+        self: asyncio.BaseEventLoop, executor: Any, function: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        if getattr(executor, "_thread_name_prefix", None) == thread:
+            return at_once(function, *args)
+        handed_over: asyncio.Future[Any] = original(self, executor, function, *args)
+        return handed_over
+
+    def run(self: Threads, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        if self.name == thread:
+            return at_once(function, *args)
+        handed_over: asyncio.Future[Any] = original_run(self, function, *args)
+        return handed_over
+
     planted.setattr(asyncio.BaseEventLoop, "run_in_executor", run_in_executor)
+    planted.setattr(Threads, "run", run)
 
 
 def test_the_loop_turns_while_an_opening_waits_for_anothers_lock(

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
@@ -23,6 +22,7 @@ from everlog.adapters.sqlite.connections import (
 from everlog.adapters.sqlite.failures import STUMBLES, as_storage_error, damage_named, damaged
 from everlog.adapters.sqlite.file_guard import FileGuard
 from everlog.adapters.sqlite.file_lock import FileLock
+from everlog.adapters.sqlite.threads import Threads
 from everlog.adapters.sqlite.writing import Writer
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
@@ -52,8 +52,8 @@ class SqliteLedger:
         self._place = place
         self._seams = seams
         self._owner = Owner(f"the store on {place.path}")
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="everlog-writer")
-        self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="everlog-reader")
+        self._writing = Threads(1, name="everlog-writer")
+        self._reading = Threads(READERS, name="everlog-reader")
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._writer: Writer | None = None
@@ -114,8 +114,7 @@ class SqliteLedger:
         except MisusedStore as error:
             return _refuse(error)  # when it is awaited, as everywhere
         assert self._writer is not None
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._writing, self._writer.commit, requests)
+        return self._writing.run(self._writer.commit, requests)
 
     async def read(
         self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
@@ -161,10 +160,10 @@ class SqliteLedger:
         if self._owner.closed or self._owner.forked:
             return
         self._owner.closed = True
-        loop = asyncio.get_running_loop()
         # Behind whatever is still being written; shielded, so that a cancelled close still closes.
-        await asyncio.shield(loop.run_in_executor(self._writing, self._close))
-        self._writing.shutdown(wait=False)
+        closing = self._writing.run(self._close)
+        self._writing.stop()
+        await asyncio.shield(closing)
 
     def _set_up(self) -> None:
         place = self._place
@@ -187,7 +186,7 @@ class SqliteLedger:
             raise
 
     def _close(self) -> None:
-        self._reading.shutdown(wait=True)
+        self._reading.stop(wait=True)
         for connection in self._readers:
             connection.close()
         self._readers.clear()
@@ -220,11 +219,10 @@ class SqliteLedger:
         return connection
 
     async def _in_thread(
-        self, executor: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kw: P.kwargs
+        self, threads: Threads, function: Callable[P, T], *args: P.args, **kw: P.kwargs
     ) -> T:
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(executor, lambda: function(*args, **kw))
+            return await threads.run(function, *args, **kw)
         except sqlite3.Error as error:
             raise as_storage_error(error, self._place.path) from error
 

@@ -93,7 +93,7 @@ def bench(args: Sequence[str]) -> int:
     """Run the benchmarks; arguments go to benchmarks/."""
     if not (ROOT / "benchmarks" / "__main__.py").exists():
         return refuse("There are no benchmarks yet: benchmarks/__main__.py is missing.")
-    with environment("dev") as env:
+    with environment("bench") as env:
         return run([env.python, "-m", "benchmarks", *args], env)
 
 
@@ -109,11 +109,13 @@ def soak(args: Sequence[str]) -> int:
 def lock(args: Sequence[str]) -> int:
     """Remake requirements/*.txt from pyproject.toml; `lock --upgrade` takes the newest of all."""
     with environment("dev") as env:
-        dev, demo_only = REQUIREMENTS / "dev.txt", REQUIREMENTS / "demo.txt"
-        # The demo runs on the very versions that the tests saw: dev.txt constrains demo.txt.
+        dev = REQUIREMENTS / "dev.txt"
+        # Demo and benchmarks run on the very versions that the tests saw: dev.txt constrains them.
+        as_tested = ["--constraint", relative(dev)]
         for target, options in (
             (dev, ["--group", "dev", *args]),
-            (demo_only, ["--group", "demo", "--constraint", relative(dev)]),
+            (REQUIREMENTS / "demo.txt", ["--group", "demo", *as_tested]),
+            (REQUIREMENTS / "bench.txt", ["--group", "bench", *as_tested, *args]),
         ):
             # No address of an index is written: a lock serves whoever reads it, wherever they are.
             uv = env.folder / "bin" / "uv"

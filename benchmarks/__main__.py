@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks import report, saving
-from benchmarks.machine import look
+from benchmarks.machine import ROOT, look
 from benchmarks.picture import draw
 from benchmarks.question import Size
 from benchmarks.questions import QUESTIONS
@@ -39,10 +39,12 @@ def main(args: Sequence[str]) -> None:
         picture = draw(results, rows, machine)
         raw = report.raw(results, machine, asked=asked)
         for path in saving.save("sqlite", machine, text=text, raw=raw, picture=picture):
-            _say(f"wrote {path.relative_to(saving.ROOT)}")
+            _say(f"wrote {path.relative_to(ROOT)}")
     _say(f"done in {time.monotonic() - began:.0f} s")
-    if options.smoke and results.errors:
-        sys.exit("a peer failed: see above")
+    if options.smoke and "eventsourcing" in results.errors:
+        sys.exit(
+            "eventsourcing has to run: see above; where another peer fails, its error is enough"
+        )
 
 
 def parser() -> argparse.ArgumentParser:

@@ -132,7 +132,7 @@ class EverlogSide:
         return verification.records if verification.ok else -1
 
     async def backup(self, path: Path) -> None:
-        await self._store.backup(path)
+        await self._store.backup(str(path))
 
 
 def _take(view: View, records: Sequence[Record]) -> int:

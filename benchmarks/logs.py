@@ -5,6 +5,7 @@ A log of full size holds 10 streams of 1,000 events, and one of 1,000 with a sna
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -36,14 +37,22 @@ class Logs:
         path = self._folder / name.replace(" ", "").replace(",", "-") / "log.db"
         if name not in self._made:
             path.parent.mkdir()
-            side = make()
-            await side.open(path)
             try:
-                await _fill(side, streams_in_log(self._size))
-            finally:
-                await side.close()
+                await _make(path, make, streams_in_log(self._size))
+            except BaseException:
+                shutil.rmtree(path.parent)
+                raise
             self._made.add(name)
         return path
+
+
+async def _make(path: Path, make: Callable[[], Side], streams: int) -> None:
+    side = make()
+    await side.open(path)
+    try:
+        await _fill(side, streams)
+    finally:
+        await side.close()
 
 
 async def _fill(side: Side, streams: int) -> None:

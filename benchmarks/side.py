@@ -14,7 +14,7 @@ class CannotDo(Exception):
 class Seen(NamedTuple):
     """What a side found when it read decoded events, so that a wrong answer is noticed."""
 
-    count: int
+    events: int
     total: int
     """The sum of the events' numbers."""
 

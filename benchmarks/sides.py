@@ -1,14 +1,12 @@
-"""Who is compared, by name."""
+"""Who is compared, by name. Each is loaded when it is asked: memory counts what a side needs."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
-from benchmarks.everlog_sides import with_models, with_structs
-from benchmarks.floor.sides import AsyncSide, BlockingSide
 from benchmarks.side import Side
 
 FLOOR = "floor"
@@ -16,15 +14,16 @@ BLOCKING_FLOOR = "floor, blocking"
 EVERLOG = "everlog, msgspec"
 EVERLOG_PYDANTIC = "everlog, pydantic"
 
-OURS: Mapping[str, Callable[[], Side]] = {
-    FLOOR: AsyncSide,
-    EVERLOG: with_structs,
-    EVERLOG_PYDANTIC: with_models,
-    BLOCKING_FLOOR: BlockingSide,
+OURS: Mapping[str, tuple[str, str]] = {
+    # name: (the module of its side, what makes it)
+    FLOOR: ("benchmarks.floor.sides", "AsyncSide"),
+    EVERLOG: ("benchmarks.everlog_sides", "with_structs"),
+    EVERLOG_PYDANTIC: ("benchmarks.everlog_sides", "with_models"),
+    BLOCKING_FLOOR: ("benchmarks.floor.sides", "BlockingSide"),
 }
 
 PEERS: Mapping[str, tuple[str, str]] = {
-    # name: (its distribution, the module of its side, which makes it as `Peer`)
+    # name: (its distribution, the module of its side, made as `Peer`)
     "eventsourcing": ("eventsourcing", "benchmarks.peers.eventsourcing_peer"),
     "eventsource-py": ("eventsource-py", "benchmarks.peers.eventsource_py_peer"),
     "event-sourcery": ("python-event-sourcery", "benchmarks.peers.event_sourcery_peer"),
@@ -33,15 +32,12 @@ PEERS: Mapping[str, tuple[str, str]] = {
 
 def make(name: str) -> Side:
     """Returns a new side that is not open yet; raises what loading a peer raises."""
-    if name in OURS:
-        return OURS[name]()
-    # By name: peers are installed in the benchmarks' environment alone.
-    module = importlib.import_module(PEERS[name][1])
-    return cast(Side, module.Peer())
+    module, maker = OURS[name] if name in OURS else (PEERS[name][1], "Peer")
+    return cast(Side, getattr(importlib.import_module(module), maker)())
 
 
 def installed(peer: str) -> bool:
-    """Whether a peer's distribution is in this environment."""
+    """Whether a peer is in this environment: it is in that of the benchmarks, and in no other."""
     try:
         version(PEERS[peer][0])
     except PackageNotFoundError:

@@ -69,7 +69,11 @@ class AsyncSide:
 
     async def read_all(self) -> Seen:
         count = numbers = after = 0
-        while page := await self._floor.read(lambda floor, after=after: floor.page(after)):
+
+        def following(floor: SqliteFloor) -> list[tuple[Row, Any]]:
+            return floor.page(after)
+
+        while page := await self._floor.read(following):
             for row, event in page:
                 count += 1
                 numbers += event.number

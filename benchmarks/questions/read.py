@@ -21,12 +21,11 @@ async def ask(asked: Asked) -> Figures:
     side = asked.make()
     await side.open(await asked.log())
     try:
-        stream = Seen(workload.COUNT, workload.TOTAL)
-        check(await side.read_stream(workload.STREAM_OF_1000), stream)
+        found = await side.read_stream(workload.STREAM_OF_1000)
         with Watch() as of_stream:
             for _ in range(times):
                 found = await side.read_stream(workload.STREAM_OF_1000)
-        check(found, stream)
+        check(found, Seen(workload.COUNT, workload.TOTAL))
         with Watch() as of_all:
             everything = await side.read_all()
         check(everything, Seen(count, count // workload.COUNT * workload.TOTAL))

@@ -46,7 +46,7 @@ async def _measure(side: Side, tasks: int, each: int) -> float:
     due = Seen(each, sum(workload.COUNT + index for index in range(each)))
     for task in (0, tasks - 1):
         check(await side.read_stream(f"task-{task}"), due)
-    check((await side.read_all()).count, tasks * each + 1)
+    check((await side.read_all()).events, tasks * each + 1)
     return watch.seconds / (tasks * each) * 1e6
 
 

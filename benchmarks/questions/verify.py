@@ -33,7 +33,7 @@ async def ask(asked: Asked) -> Figures:
     copied = asked.make()
     await copied.open(copy)
     try:
-        check((await copied.read_all()).count, count)
+        check((await copied.read_all()).events, count)
     finally:
         await copied.close()
     return figures

@@ -1,0 +1,1 @@
+"""Other event stores for Python, each as its own documentation would have it used."""

@@ -1,0 +1,162 @@
+"""eventsource-py (https://github.com/tyevans/eventsource-py): `SQLiteEventStore`, async.
+
+Events are pydantic models with their envelope in them, so they are made anew for every append;
+meta is their `metadata`. `wal_mode` is its default; it leaves `synchronous` at SQLite's own
+default, FULL; both are asked of its connection. All tasks share that one connection, under a lock.
+Folding is `AggregateRepository.load`, with a `SQLiteSnapshotStore`.
+
+It has no exactly-once projection: checkpoint and read model are committed apart. Its subscriptions
+reach another process through Redis or Kafka only, so another process reads the feed every
+millisecond.
+"""
+
+# Peers are not installed where types are checked.
+# pyright: basic, reportMissingImports=false, reportUntypedBaseClass=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from eventsource import AggregateRepository, AggregateRoot, DomainEvent, register_event
+from eventsource.adapters.sqlite.snapshots import SQLiteSnapshotStore
+from eventsource.adapters.sqlite.store import SQLiteEventStore
+from eventsource.domain import StreamId
+from eventsource.ports import ExpectedVersion, FeedReadOptions
+from pydantic import BaseModel
+
+from benchmarks import workload
+from benchmarks.peers.durable import require_full
+from benchmarks.side import CannotDo, Seen
+
+PAGE = 1000
+
+
+@register_event
+class Noted(DomainEvent):
+    """The event of the workload."""
+
+    event_type: str = "Noted"
+    aggregate_type: str = "Account"
+    active: bool
+    number: int
+    owner: str
+    text: str
+
+
+class Balance(BaseModel):
+    """The state of an account."""
+
+    total: int = 0
+
+
+class Account(AggregateRoot[Balance]):
+    """Adds up the numbers that it noted."""
+
+    aggregate_type = "Account"
+
+    def _get_initial_state(self) -> Balance:
+        return Balance()
+
+    def _apply(self, event: DomainEvent) -> None:
+        if self._state is None:
+            self._state = self._get_initial_state()
+        if isinstance(event, Noted):
+            self._state.total += event.number
+
+
+def _id_of(stream: str) -> UUID:
+    return uuid5(NAMESPACE_URL, stream)
+
+
+class Peer:
+    """An open store."""
+
+    async def open(self, path: Path) -> None:
+        self._store = SQLiteEventStore(str(path))
+        self._repository = AggregateRepository(
+            event_store=self._store,
+            aggregate_factory=Account,
+            snapshot_store=SQLiteSnapshotStore(str(path)),
+            snapshot_mode="manual",
+        )
+        self._versions: dict[str, int] = {}
+        self._fields = [workload.fields(index) for index in workload.INDICES]
+        connection = await self._store._conn()  # its own, to ask after its settings
+        found: list[object] = []
+        for pragma in ("PRAGMA journal_mode", "PRAGMA synchronous"):
+            async with connection.execute(pragma) as cursor:
+                [value] = await cursor.fetchone()
+            found.append(value)
+        require_full(*found)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def append(self, stream: str, indices: Sequence[int]) -> None:
+        id, version = _id_of(stream), self._versions.get(stream, 0)
+        events = [
+            Noted(
+                aggregate_id=id,
+                aggregate_version=version + number,
+                metadata=workload.META,
+                **self._fields[index],
+            )
+            for number, index in enumerate(indices, 1)
+        ]
+        await self._store.append(StreamId(id, "Account"), events, ExpectedVersion.exact(version))
+        self._versions[stream] = version + len(events)
+
+    async def append_together(self, tasks: int, each: int) -> None:
+        async def worker(number: int) -> None:
+            for index in range(each):
+                await self.append(f"task-{number}", (index,))
+
+        await asyncio.gather(*map(worker, range(tasks)))
+
+    async def read_stream(self, stream: str) -> Seen:
+        return await _seen(self._store.read_stream(StreamId(_id_of(stream), "Account")))
+
+    async def read_all(self) -> Seen:
+        return await _seen(self._feed())
+
+    async def fold(self, stream: str) -> int:
+        return (await self._repository.load(_id_of(stream))).state.total
+
+    async def snapshot(self, stream: str) -> None:
+        await self._repository.create_snapshot(await self._repository.load(_id_of(stream)))
+
+    async def project(self, view: Path) -> None:
+        raise CannotDo
+
+    async def changes(self, after: int) -> list[tuple[int, int]]:
+        start = self._store._codec.encode(after) if after else None
+        return [
+            (self._store._codec.value_of(found.position), found.event.number)
+            async for found in self._store.read_all(start, FeedReadOptions(limit=PAGE))
+        ]
+
+    async def verify(self) -> int:
+        raise CannotDo
+
+    async def backup(self, path: Path) -> None:
+        raise CannotDo
+
+    async def _feed(self) -> AsyncIterator[Any]:
+        position, more = None, True
+        while more:
+            more = False
+            async for found in self._store.read_all(position, FeedReadOptions(limit=PAGE)):
+                yield found
+                position, more = found.position, True
+
+
+async def _seen(found: AsyncIterator[Any]) -> Seen:
+    count = total = 0
+    async for envelope in found:
+        count += 1
+        total += envelope.event.number
+    return Seen(count, total)

@@ -90,7 +90,7 @@ def check(args: Sequence[str]) -> int:
 
 
 def bench(args: Sequence[str]) -> int:
-    """Run the benchmarks; arguments go to benchmarks/."""
+    """Run the benchmarks, in an environment with the stores to compare; see `bench --help`."""
     if not (ROOT / "benchmarks" / "__main__.py").exists():
         return refuse("There are no benchmarks yet: benchmarks/__main__.py is missing.")
     with environment("bench") as env:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks import report, saving
+from benchmarks import growth, report, saving
 from benchmarks.machine import ROOT, look
 from benchmarks.picture import draw
 from benchmarks.question import Size
@@ -22,6 +23,9 @@ from benchmarks.sides import OURS, PEERS, installed
 
 def main(args: Sequence[str]) -> None:
     """Asks, prints the tables, keeps them if all was asked."""
+    if args[:1] == ["growth"]:
+        growth.main(args[1:])
+        return
     options = parser().parse_args(args)
     began = time.monotonic()
     questions = [QUESTIONS[name] for name in options.questions or QUESTIONS]
@@ -31,7 +35,7 @@ def main(args: Sequence[str]) -> None:
     machine = look()
     results = asyncio.run(run(questions, sides, rounds=rounds, size=size, say=_say))
     rows = [row for question in questions for row in question.rows]
-    asked = " ".join(["python3 dev.py bench", *args])
+    asked = shlex.join(["python3", "dev.py", "bench", *args])
     text = report.document(results, rows, machine, asked=asked)
     print(text)
     whole = not (options.questions or options.sides or options.smoke)

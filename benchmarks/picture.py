@@ -13,9 +13,9 @@ from benchmarks.report import Ratio, best_peer, figure, ratio
 from benchmarks.running import Results
 from benchmarks.sides import EVERLOG, EVERLOG_PYDANTIC, FLOOR
 
-STRUCTS, MODELS, PEER = "#0b7285", "#74c0c9", "#adb5bd"
+STRUCTS, MODELS = "#0b7285", "#74c0c9"
 MARK, INK, QUIET = "#e8590c", "#212529", "#868e96"
-FACTORS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+FACTORS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def draw(results: Results, rows: Sequence[Row], machine: Machine) -> bytes | None:
@@ -32,8 +32,8 @@ def draw(results: Results, rows: Sequence[Row], machine: Machine) -> bytes | Non
         drawing, (left, right) = pyplot.subplots(
             1,
             2,
-            figsize=(13.5, 1.9 + 0.5 * len(compared)),
-            width_ratios=(1.15, 1),
+            figsize=(15, 1.9 + 0.46 * len(compared)),
+            width_ratios=(1.3, 1),
             sharey=True,
             layout="constrained",
         )
@@ -73,16 +73,14 @@ def _against_the_floor(axes: Any, results: Results, rows: Sequence[Row]) -> None
         _bars(axes, drawn, height, color, f"{side} events")
     for at, row in enumerate(rows):
         if row.target.floor_ratio is not None:
-            axes.plot(
-                [row.target.floor_ratio] * 2, [at - 0.42, at + 0.42], color=MARK, linewidth=2.4
-            )
+            _mark(axes, row.target.floor_ratio, at)
     axes.plot([], [], color=MARK, linewidth=2.4, label="to be reached")
     axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_title("speed beside the floor: code written by hand = 1.0", fontsize=11, color=INK)
+    axes.set_title("speed, beside code written by hand (1.0)", fontsize=11, color=INK)
     axes.set_xlim(0, max(1.2, axes.get_xlim()[1]))
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.invert_yaxis()
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False, fontsize=9)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.04), ncols=3, frameon=False, fontsize=9)
     _quiet(axes)
 
 
@@ -92,26 +90,40 @@ def _against_peers(axes: Any, results: Results, rows: Sequence[Row]) -> None:
         best = best_peer(results, row.name)
         found = ratio(results, row.name, slow=best) if best else None
         if best is None or found is None:
-            axes.text(1.06, at, "no peer has it", va="center", fontsize=8.5, color=QUIET)
+            _note(axes, at, "no peer was asked, or has it", QUIET)
             continue
         drawn.append((at, found))
         slow, fast = figure(results, row.name, best), figure(results, row.name, EVERLOG)
-        note = f"  {found.median:.2g}x   {best}: {slow:,.3g}, everlog: {fast:,.3g} {row.unit}"
-        axes.text(max(found.most, 1), at, note, va="center", fontsize=8.5, color=INK)
+        _note(
+            axes,
+            at,
+            f"{found.median:.2g}x: {fast:,.3g} {row.unit}, {best} {slow:,.3g}",
+            INK,
+        )
         if row.target.peer_ratio is not None:
-            axes.plot(
-                [row.target.peer_ratio] * 2, [at - 0.42, at + 0.42], color=MARK, linewidth=2.4
-            )
+            _mark(axes, row.target.peer_ratio, at)
     axes.set_xscale("log")
-    _bars(axes, drawn, 0.5, PEER, "", left=1)
+    _bars(axes, drawn, 0.5, STRUCTS, "", left=1)
     axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    least = min([found.least for _, found in drawn], default=1)
     most = max([found.most for _, found in drawn], default=1)
-    axes.set_xlim(0.45, max(20, most) * 40)  # room for what stands beside the bars
-    shown = [factor for factor in FACTORS if factor <= max(20, most) * 2]
+    low, high = min(0.45, least * 0.9), max(15, most * 1.2)
+    axes.set_xlim(low, high)
+    shown = [factor for factor in FACTORS if low <= factor <= high]
     axes.set_xticks(shown, [f"{factor:g}x" for factor in shown])
     axes.minorticks_off()
-    axes.set_title("speed beside the fastest Python peer = 1x", fontsize=11, color=INK)
+    axes.set_title("beside the fastest Python peer (1x)", fontsize=11, color=INK)
     _quiet(axes)
+
+
+def _note(axes: Any, at: float, text: str, color: str) -> None:
+    """Writes to the right of the bars, so that it never lies on one."""
+    where = axes.get_yaxis_transform()
+    axes.text(1.03, at, text, transform=where, va="center", fontsize=9, color=color)
+
+
+def _mark(axes: Any, target: float, at: float) -> None:
+    axes.plot([target] * 2, [at - 0.42, at + 0.42], color=MARK, linewidth=2.4, zorder=4)
 
 
 def _bars(

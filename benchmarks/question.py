@@ -51,6 +51,8 @@ class Asked:
     """One side, one round: what the question may use."""
 
     name: str
+    number: int
+    """Of the round, from 0."""
     make: Callable[[], Side]
     folder: Path
     """Empty, and gone afterwards."""

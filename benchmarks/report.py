@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from benchmarks.machine import Machine
 from benchmarks.question import Row
@@ -65,17 +65,10 @@ def verdicts(results: Results, row: Row) -> list[tuple[str, bool]]:
 
 def document(results: Results, rows: Sequence[Row], machine: Machine, *, asked: str) -> str:
     """Returns all of it; `asked`: how the run was called."""
-    data, meta = sizes()
-    libraries = ", ".join(f"{name} {found}" for name, found in machine.libraries.items())
     parts = [
         "# everlog on SQLite, beside hand-written code and its peers",
-        f"{machine.date}, commit {machine.commit}, `{asked}`.\n"
-        f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb:g} GB, {machine.system}; "
-        f"{machine.filesystem}, 4 KiB appended and synced in {machine.sync_us:g} µs; "
-        f"load before the run {machine.load:g}.\n"
-        f"{machine.python}, SQLite {machine.sqlite}, {libraries}.",
-        f"Everybody stores {data} bytes of JSON data and {meta} of meta an event, in WAL mode with "
-        "`synchronous=FULL`, and takes turns in every round. Lower figures are better. A ratio is "
+        introduction(machine, asked),
+        "All take turns in every round. Lower figures are better. A ratio is "
         "the floor's time divided by everlog's in the same round: the median of the rounds, and "
         "the spread. 1.0 is as fast as code written by hand for this one event "
         "(`benchmarks/floor/`).",
@@ -89,6 +82,21 @@ def document(results: Results, rows: Sequence[Row], machine: Machine, *, asked: 
     if results.errors:
         parts += ["What did not run, in a peer's own words:", _errors(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def introduction(machine: Machine, asked: str) -> str:
+    """Returns where, when, how and with what a run was made."""
+    data, meta = sizes()
+    libraries = ", ".join(f"{name} {found}" for name, found in machine.libraries.items())
+    return (
+        f"{machine.date}, commit {machine.commit}, `{asked}`.\n"
+        f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb:g} GB, {machine.system}; "
+        f"{machine.filesystem}, 4 KiB appended and synced in {machine.sync_us:g} µs; "
+        f"load before the run {machine.load:g}.\n"
+        f"{machine.python}, SQLite {machine.sqlite}, {libraries}.\n"
+        f"An event is {data} bytes of JSON data and {meta} of meta; everybody writes in WAL mode "
+        "with `synchronous=FULL`."
+    )
 
 
 PEERS_SAY = (
@@ -106,18 +114,18 @@ def _floor_table(results: Results, rows: Sequence[Row]) -> str:
             f"{what}: {'yes' if reached else '**no**'}" for what, reached in verdicts(results, row)
         )
         line = [row.name, row.unit]
-        line += [_number(figure(results, row.name, side)) for side in (FLOOR, BLOCKING_FLOOR)]
+        line += [shown(figure(results, row.name, side)) for side in (FLOOR, BLOCKING_FLOOR)]
         for side in (EVERLOG, EVERLOG_PYDANTIC):
-            line.append(_number(figure(results, row.name, side)))
+            line.append(shown(figure(results, row.name, side)))
             line.append(_spread(ratio(results, row.name, slow=FLOOR, fast=side)))
         lines.append([*line, verdict or "-"])
-    return _table(lines)
+    return table(lines)
 
 
 def _peer_table(results: Results, rows: Sequence[Row], peers: Sequence[str]) -> str:
     lines = [["", "unit", EVERLOG, *peers]]
     for row in rows:
-        line = [row.name, row.unit, _number(figure(results, row.name, EVERLOG))]
+        line = [row.name, row.unit, shown(figure(results, row.name, EVERLOG))]
         for peer in peers:
             found = figure(results, row.name, peer)
             times = ratio(results, row.name, slow=peer)
@@ -126,9 +134,9 @@ def _peer_table(results: Results, rows: Sequence[Row], peers: Sequence[str]) -> 
             elif found is None or times is None:
                 line.append("-")
             else:
-                line.append(f"{_number(found)} ({_number(times.median)}x)")
+                line.append(f"{shown(found)} ({shown(times.median)}x)")
         lines.append(line)
-    return _table(lines)
+    return table(lines)
 
 
 def _errors(results: Results) -> str:
@@ -141,7 +149,8 @@ def _errors(results: Results) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float | None) -> str:
+def shown(value: float | None) -> str:
+    """Returns a figure in three digits, a dash for none."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
@@ -153,7 +162,8 @@ def _spread(found: Ratio | None) -> str:
     return f"{found.median:.2f} ({found.least:.2f}-{found.most:.2f})"
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Returns lines of cells as a table that is Markdown and can be read as it is."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
 
     def written(line: Sequence[str]) -> str:
@@ -173,7 +183,7 @@ def _table(lines: Sequence[Sequence[str]]) -> str:
 def raw(results: Results, machine: Machine, *, asked: str) -> Mapping[str, object]:
     """Returns every figure of every round, for whoever wants to compute something else."""
     return {
-        "machine": {name: getattr(machine, name) for name in machine.__slots__},
+        "machine": asdict(machine),
         "asked": asked,
         "rows": {name: row.figures for name, row in results.rows.items()},
         "errors": results.errors,

@@ -60,32 +60,41 @@ async def run(
                         continue
                     work = Path(folder) / "round"
                     work.mkdir()
+                    maker: Callable[[], Side] = partial(make, name)
+                    log = partial(logs.of, name, maker)
                     try:
-                        await _ask(question, name, work, logs, size, results)
+                        await _ask(
+                            question,
+                            Asked(
+                                name=name,
+                                number=number,
+                                make=maker,
+                                folder=work,
+                                log=log,
+                                size=size,
+                            ),
+                            results,
+                        )
                     finally:
                         shutil.rmtree(work)
     return results
 
 
-async def _ask(
-    question: Question, name: str, folder: Path, logs: Logs, size: Size, results: Results
-) -> None:
-    maker: Callable[[], Side] = partial(make, name)
-    asked = Asked(
-        name=name, make=maker, folder=folder, log=partial(logs.of, name, maker), size=size
-    )
+async def _ask(question: Question, asked: Asked, results: Results) -> None:
     try:
         figures = await question.ask(asked)
     except CannotDo:
         return
     except Exception as error:
-        if name in OURS:
+        if asked.name in OURS:
             raise
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        results.errors.setdefault(name, {})[question.name] = text
+        results.errors.setdefault(asked.name, {})[question.name] = text
+        for row in question.rows:  # ratios need a figure from every round
+            results.rows[row.name].figures.pop(asked.name, None)
         return
-    for row, figure in figures.items():
-        results.rows[row].figures.setdefault(name, []).append(figure)
+    for name, figure in figures.items():
+        results.rows[name].figures.setdefault(asked.name, []).append(figure)
 
 
 def _turned(names: Iterable[str], number: int) -> list[str]:

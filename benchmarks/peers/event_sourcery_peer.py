@@ -5,7 +5,7 @@ a commit; meta is a component of the event's context. WAL is set by an event hoo
 every connection, as is `synchronous=FULL`. `gap_retry_interval` is 10 ms, or reading everything
 would end with half a second of sleep.
 
-A snapshot would be an event of a type of its own, which the aggregate applies; that is not measured.
+A snapshot would be an event of a type of its own, which the aggregate applies: not measured.
 The read model is its `Projector` with `SqlAlchemyCursorsDao`, committed event by event in the read
 model's own session, fed by its subscription. Another process takes the subscription.
 """

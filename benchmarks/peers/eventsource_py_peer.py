@@ -57,6 +57,7 @@ class Account(AggregateRoot[Balance]):
     """Adds up the numbers that it noted."""
 
     aggregate_type = "Account"
+    _state: Balance | None
 
     def _get_initial_state(self) -> Balance:
         return Balance()

@@ -1,0 +1,255 @@
+"""`python3 dev.py bench growth`: is a long log as fast as a short one, and as small in memory?
+
+Writes a log of many events and one of few, both in streams of 1,000, and takes turns: a round reads
+and appends in a fresh copy of the short one, then does the same in the long one. Takes about a
+quarter of an hour and 1 KB of disk for each event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import shlex
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from benchmarks import saving, workload
+from benchmarks.machine import ROOT, look
+from benchmarks.question import Watch, check
+from benchmarks.questions.memory import peak_of_reading
+from benchmarks.report import introduction, shown, table
+from benchmarks.side import Seen, Side
+from benchmarks.sides import EVERLOG, EVERLOG_PYDANTIC, FLOOR, make
+
+TARGET = 0.8
+BYTES_AN_EVENT = 1_100
+"""About so much does one take, with the indices and a WAL beside them."""
+
+ROWS = {
+    "append 1, one writer": "µs/event",
+    "batch of 1,000": "µs/event",
+    "read one stream of 1,000": "µs/event",
+    "read everything, decoded": "µs/event",
+    "fold 1,000": "ms",
+}
+
+
+@dataclass(slots=True)
+class Grown:
+    """What was found out about one side."""
+
+    few: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    many: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    """By row: a figure per round, in the short log and in the long one."""
+    growing: list[float] = field(default_factory=list[float])
+    """Microseconds an event for each tenth of the long log, while it was written in batches."""
+    few_mb: float = 0
+    many_mb: float = 0
+    """The peak memory of a process that reads everything."""
+
+
+def main(args: Sequence[str]) -> None:
+    """Grows, compares, prints, and keeps what a full run found."""
+    options = _parser().parse_args(args)
+    few, many, rounds = options.few, options.events, options.rounds
+    if options.smoke:
+        few, many, rounds = 1_000, 3_000, 1
+    _require_space(many)
+    machine = look()
+    began = time.monotonic()
+    found = asyncio.run(
+        grow(options.sides or [EVERLOG, FLOOR], few=few, many=many, rounds=rounds, say=_say)
+    )
+    asked = shlex.join(["python3", "dev.py", "bench", "growth", *args])
+    text = document(found, few=few, many=many, intro=introduction(machine, asked))
+    print(text)
+    if not options.smoke:
+        raw = {
+            "machine": asdict(machine),
+            "asked": asked,
+            "sides": {name: asdict(one) for name, one in found.items()},
+        }
+        for path in saving.save("growth", machine, text=text, raw=raw, picture=None):
+            _say(f"wrote {path.relative_to(ROOT)}")
+    _say(f"done in {time.monotonic() - began:.0f} s")
+
+
+async def grow(
+    sides: Sequence[str], *, few: int, many: int, rounds: int, say: Callable[[str], None]
+) -> dict[str, Grown]:
+    """Returns what was found out about each side. `few` and `many` are multiples of 1,000."""
+    found: dict[str, Grown] = {}
+    for name in sides:
+        with tempfile.TemporaryDirectory(prefix="everlog-growth-") as folder:
+            found[name] = await _grow(name, Path(folder), few, many, rounds, say)
+    return found
+
+
+async def _grow(
+    name: str, folder: Path, few: int, many: int, rounds: int, say: Callable[[str], None]
+) -> Grown:
+    grown = Grown()
+    short, copy, long = folder / "short.db", folder / "copy.db", folder / "long.db"
+    await _write(name, short, few, say)
+    say(f"{name}: writing {many:,} events")
+    grown.growing = await _write(name, long, many, say)
+    appended = 0
+    for number in range(rounds):
+        say(f"{name}: round {number + 1}")
+        shutil.copy(short, copy)  # closed, so all of it is in this one file
+        for path, count, figures in ((copy, few, grown.few), (long, many, grown.many)):
+            side = make(name)
+            await side.open(path)
+            try:
+                before = appended if path == long else 0
+                added = await _measure(side, count, before, number, figures)
+            finally:
+                await side.close()
+            if path == long:
+                appended += added
+        _remove(copy)
+    say(f"{name}: memory")
+    grown.few_mb, _ = await peak_of_reading(name, short, events=few)
+    grown.many_mb, _ = await peak_of_reading(name, long, events=many + appended)
+    return grown
+
+
+async def _write(name: str, path: Path, count: int, say: Callable[[str], None]) -> list[float]:
+    tenths: list[float] = []
+    batches = count // workload.COUNT
+    side = make(name)
+    await side.open(path)
+    try:
+        began, done = time.perf_counter(), 0
+        for number in range(batches):
+            await side.append(workload.stream_of(number), workload.INDICES)
+            if (number + 1) * 10 // batches > len(tenths) or number + 1 == batches:
+                now = time.perf_counter()
+                written = (number + 1 - done) * workload.COUNT
+                tenths.append((now - began) / written * 1e6)
+                began, done = now, number + 1
+    finally:
+        await side.close()
+    return tenths
+
+
+async def _measure(
+    side: Side, count: int, appended: int, number: int, figures: dict[str, list[float]]
+) -> int:
+    """Reads, then appends; returns how many events more the log then holds."""
+    chance = random.Random(number)
+    streams = [workload.stream_of(chance.randrange(count // workload.COUNT)) for _ in range(10)]
+    lone, batch, stream, everything, fold = ROWS
+
+    def take(row: str, watch: Watch, divided_by: float) -> None:
+        figures.setdefault(row, []).append(watch.seconds / divided_by)
+
+    whole = Seen(workload.COUNT, workload.TOTAL)
+    with Watch() as watch:
+        found = [await side.read_stream(one) for one in streams]
+    check(all(one.events >= whole.events for one in found), True)
+    take(stream, watch, sum(one.events for one in found) / 1e6)
+    times = max(1, min(20, 200_000 // (count + appended)))  # a short one is over too soon to be measured
+    seen = 0
+    with Watch() as watch:
+        for _ in range(times):
+            seen += (await side.read_all()).events
+    check(seen, times * (count + appended))
+    take(everything, watch, seen / 1e6)
+    with Watch() as watch:
+        sums = [await side.fold(one) for one in streams]
+    check(sums, [one.total for one in found])
+    take(fold, watch, len(streams) / 1e3)
+    with Watch() as watch:
+        for at in range(LONE):
+            await side.append(streams[at % len(streams)], (at,))
+    take(lone, watch, LONE / 1e6)
+    with Watch() as watch:
+        for at in range(BATCHES):
+            await side.append(f"round-{number}-{at}", workload.INDICES)
+    take(batch, watch, BATCHES * workload.COUNT / 1e6)
+    return LONE + BATCHES * workload.COUNT
+
+
+LONE = 200
+BATCHES = 5
+
+
+def document(found: dict[str, Grown], *, few: int, many: int, intro: str) -> str:
+    """Returns the table as text."""
+    parts = [
+        f"# A log of {many:,} events beside one of {few:,}",
+        intro,
+        "Lower figures are better. A ratio is the short log's time divided by the long one's in "
+        "the same round: the median of the rounds, and the spread. At 1.0 a log does not slow down "
+        f"as it grows; {TARGET:g} is to be reached.",
+    ]
+    for name, grown in found.items():
+        lines = [["", "unit", f"at {few:,}", f"at {many:,}", "ratio (spread)", "reached?"]]
+        for row, unit in ROWS.items():
+            pairs = zip(grown.few[row], grown.many[row], strict=True)
+            ratios = [short / long for short, long in pairs]
+            middle = statistics.median(ratios)
+            reached = "yes" if middle >= TARGET else "**no**"
+            figures = [statistics.median(of[row]) for of in (grown.few, grown.many)]
+            spread = f"{middle:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+            lines.append([row, unit, *map(shown, figures), spread, reached])
+        memory = [f"{grown.few_mb:.1f}", f"{grown.many_mb:.1f}"]
+        lines.append(["peak memory of reading everything", "MB", *memory, "-", "-"])
+        tenths = ", ".join(f"{one:.1f}" for one in grown.growing)
+        parts += [
+            f"## {name}",
+            table(lines),
+            f"Writing the long log in batches of 1,000, µs/event in each tenth: {tenths}.",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python3 dev.py bench growth", description=__doc__)
+    add = made.add_argument
+    add("--events", type=_thousands, default=10_000_000, help="the long log (default: 10_000_000)")
+    add("--few", type=_thousands, default=10_000, help="the short log (default: 10_000)")
+    add("--rounds", type=int, default=5, help="turns (default: 5)")
+    add("--smoke", action="store_true", help="3,000 events and one turn: are all answers right?")
+    add(
+        "--side",
+        action="append",
+        dest="sides",
+        choices=[EVERLOG, EVERLOG_PYDANTIC, FLOOR],
+        help="only this one; may be given several times (default: msgspec events and the floor)",
+    )
+    return made
+
+
+def _thousands(text: str) -> int:
+    number = int(text)  # which takes 10_000_000
+    if number < workload.COUNT or number % workload.COUNT:
+        raise argparse.ArgumentTypeError("a multiple of 1,000, please")
+    return number
+
+
+def _require_space(events: int) -> None:
+    needed = events * BYTES_AN_EVENT
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free < needed:
+        sys.exit(
+            f"{events:,} events need about {needed / 1e9:.1f} GB where temporary files go, and "
+            f"{free / 1e9:.1f} GB are free: set TMPDIR, or ask for fewer with --events"
+        )
+
+
+def _remove(path: Path) -> None:
+    for name in (path.name, path.name + "-wal", path.name + "-shm", path.name + "-lock"):
+        path.with_name(name).unlink(missing_ok=True)
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
-"""`python3 dev.py bench`: everlog on SQLite, beside hand-written code and its peers.
+"""everlog on SQLite, measured beside hand-written code and its peers, in turns.
 
-Without a question all are asked, and what comes out replaces benchmarks/results/.
+Without a question all are asked, in less than a quarter of an hour, and what comes out takes the
+place of what is in benchmarks/results/. Keep the machine quiet meanwhile.
 """
 
 from __future__ import annotations
@@ -59,19 +60,30 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"questions:\n{listed}\n\n"
-        "  growth    a long one of its own: `python3 dev.py bench growth --help`\n",
+        "  growth    10 million events beside 10,000: `python3 dev.py bench growth --help`\n\n"
+        f"sides: {', '.join([*OURS, *PEERS])}\n\n"
+        "examples:\n"
+        "  python3 dev.py bench read fold --rounds 11\n"
+        "  python3 dev.py bench append --side floor --side everlog-msgspec\n",
     )
     add = made.add_argument
     add("questions", nargs="*", metavar="question", choices=[*QUESTIONS, []], help="see below")
-    add("--rounds", type=int, default=7, help="interleaved rounds (default: 7)")
-    add("--scale", type=float, default=1.0, help="how much is done in a round (default: 1.0)")
+    add("--rounds", type=int, metavar="N", default=7, help="interleaved rounds (default: 7)")
+    add(
+        "--scale",
+        type=float,
+        metavar="F",
+        default=1.0,
+        help="how much is done in a round (default: 1.0)",
+    )
     add("--smoke", action="store_true", help="one tiny round: are all answers right?")
     add(
         "--side",
         action="append",
         dest="sides",
+        metavar="SIDE",
         choices=[*OURS, *PEERS],
-        help="only this one; may be given several times",
+        help="only this one (default: all that are installed); may be given several times",
     )
     add("--save", action="store_true", help="keep what comes out of some questions alone, too")
     return made

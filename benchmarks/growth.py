@@ -1,4 +1,4 @@
-"""`python3 dev.py bench growth`: is a long log as fast as a short one, and as small in memory?
+"""Is a long log as fast as a short one, and read in as little memory?
 
 Writes a log of many events and one of few, both in streams of 1,000, and takes turns: a round reads
 and appends in a fresh copy of the short one, then does the same in the long one. Takes about a
@@ -156,7 +156,9 @@ async def _measure(
         found = [await side.read_stream(one) for one in streams]
     check(all(one.events >= whole.events for one in found), True)
     take(stream, watch, sum(one.events for one in found) / 1e6)
-    times = max(1, min(20, 200_000 // (count + appended)))  # a short one is over too soon to be measured
+    times = max(
+        1, min(20, 200_000 // (count + appended))
+    )  # a short one is over too soon to be measured
     seen = 0
     with Watch() as watch:
         for _ in range(times):
@@ -215,16 +217,29 @@ def document(found: dict[str, Grown], *, few: int, many: int, intro: str) -> str
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python3 dev.py bench growth", description=__doc__)
     add = made.add_argument
-    add("--events", type=_thousands, default=10_000_000, help="the long log (default: 10_000_000)")
-    add("--few", type=_thousands, default=10_000, help="the short log (default: 10_000)")
-    add("--rounds", type=int, default=5, help="turns (default: 5)")
+    add(
+        "--events",
+        type=_thousands,
+        metavar="N",
+        default=10_000_000,
+        help="the long log (default: 10_000_000)",
+    )
+    add(
+        "--few",
+        type=_thousands,
+        metavar="N",
+        default=10_000,
+        help="the short log (default: 10_000)",
+    )
+    add("--rounds", type=int, metavar="N", default=5, help="turns (default: 5)")
     add("--smoke", action="store_true", help="3,000 events and one turn: are all answers right?")
     add(
         "--side",
         action="append",
         dest="sides",
+        metavar="SIDE",
         choices=[EVERLOG, EVERLOG_PYDANTIC, FLOOR],
-        help="only this one; may be given several times (default: msgspec events and the floor)",
+        help=f"only this one (default: {EVERLOG} and {FLOOR}); may be given several times",
     )
     return made
 

@@ -34,7 +34,7 @@ class Logs:
 
     async def of(self, name: str, make: Callable[[], Side]) -> Path:
         """Returns the file of a side's log; makes it first, if this is the first time."""
-        path = self._folder / name.replace(" ", "").replace(",", "-") / "log.db"
+        path = self._folder / name / "log.db"
         if name not in self._made:
             path.parent.mkdir()
             try:

@@ -33,6 +33,8 @@ class Row:
     name: str
     unit: str
     target: Target = Target()
+    note: str = ""
+    """What a reader of the table has to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,9 @@ def document(results: Results, rows: Sequence[Row], machine: Machine, *, asked: 
         "(`benchmarks/floor/`).",
         "## Beside the floor",
         _floor_table(results, rows),
-        "`floor, blocking` is the floor without a hop to a thread, for programs that may block.",
+        "`floor-blocking` is the floor without a hop to a thread, for programs that may block.",
+        _per_second(results, rows),
+        "\n".join(f"- {row.name}: {row.note}" for row in rows if row.note),
     ]
     peers = [name for name in PEERS if any(name in row.figures for row in results.rows.values())]
     if peers or results.errors:
@@ -96,7 +98,11 @@ def introduction(machine: Machine, asked: str) -> str:
         f"{machine.python}, SQLite {machine.sqlite}, {libraries}.\n"
         f"An event is {data} bytes of JSON data and {meta} of meta; everybody writes in WAL mode "
         "with `synchronous=FULL`."
+        + (MEMORY_ONLY if machine.filesystem in ("tmpfs", "ramfs") else "")
     )
+
+
+MEMORY_ONLY = "\n**In memory, where a sync costs nothing: set TMPDIR to a folder on a disk.**"
 
 
 PEERS_SAY = (
@@ -120,6 +126,16 @@ def _floor_table(results: Results, rows: Sequence[Row]) -> str:
             line.append(_spread(ratio(results, row.name, slow=FLOOR, fast=side)))
         lines.append([*line, verdict or "-"])
     return table(lines)
+
+
+def _per_second(results: Results, rows: Sequence[Row]) -> str:
+    """Returns the same figures of everlog the other way round, for whoever thinks in events."""
+    found = [
+        f"{row.name} {1e6 / took:,.0f}"
+        for row in rows
+        if row.unit == "µs/event" and (took := figure(results, row.name, EVERLOG))
+    ]
+    return f"{EVERLOG} in events a second: {'; '.join(found)}." if found else ""
 
 
 def _peer_table(results: Results, rows: Sequence[Row], peers: Sequence[str]) -> str:

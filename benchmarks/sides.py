@@ -10,9 +10,9 @@ from typing import cast
 from benchmarks.side import Side
 
 FLOOR = "floor"
-BLOCKING_FLOOR = "floor, blocking"
-EVERLOG = "everlog, msgspec"
-EVERLOG_PYDANTIC = "everlog, pydantic"
+BLOCKING_FLOOR = "floor-blocking"
+EVERLOG = "everlog-msgspec"
+EVERLOG_PYDANTIC = "everlog-pydantic"
 
 OURS: Mapping[str, tuple[str, str]] = {
     # name: (the module of its side, what makes it)

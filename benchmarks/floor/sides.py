@@ -106,7 +106,7 @@ class AsyncSide:
 
 
 class BlockingSide:
-    """`floor, blocking`: the same, called directly, by a program that may block."""
+    """`floor-blocking`: the same, called directly, by a program that may block."""
 
     async def open(self, path: Path) -> None:
         self._floor = SqliteFloor(path, type=workload.TYPE, decode=DECODERS[workload.TYPE])

@@ -16,9 +16,9 @@ ROW = Row(
     name="projection, one UPSERT a record, exactly once",
     unit="µs/event",
     target=Target(floor_ratio=0.5, peer_ratio=10),
-    note="everlog has no durable subscriptions yet: pages of 500 are read after a checkpoint that a "
-    "second SQLite file keeps, as a user writes it today. eventsourcing and event-sourcery commit "
-    "every event by itself, as they do.",
+    note="everlog has no durable subscriptions yet: pages of 500 are read after a checkpoint that "
+    "a second SQLite file keeps, as a user writes it today; so does the floor. eventsourcing and "
+    "event-sourcery commit every event by itself, as is their way.",
 )
 
 

@@ -120,11 +120,20 @@ def test_its_records_can_be_neither_changed_nor_deleted(floor: SqliteFloor) -> N
             db.execute(statement)
 
 
-def test_a_damaged_record_is_found(floor: SqliteFloor) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "meta = replace(meta, 'jane', 'june')",
+        "version = 3",
+        "hash = zeroblob(32)",
+        "chain = zeroblob(32)",
+    ],
+)
+def test_a_damaged_record_is_found(floor: SqliteFloor, damage: str) -> None:
     floor.append(appending("a", range(3)))
     db = floor._db  # pyright: ignore[reportPrivateUsage]  # past all methods
     db.execute("DROP TRIGGER records_are_never_changed")
-    db.execute("UPDATE records SET meta = replace(meta, 'jane', 'june') WHERE position = 2")
+    db.execute(f"UPDATE records SET {damage} WHERE position = 2")
     with pytest.raises(ValueError, match="record 2"):
         floor.verify()
 

@@ -108,14 +108,15 @@ class EverlogSide:
     async def snapshot(self, stream: str) -> None:
         await self._store.snapshots.create(self._total, stream)
 
-    async def project(self, view: Path) -> None:
+    async def project(self, view: Path, events: int) -> None:
         """What a user writes while there are no durable subscriptions: pages after a checkpoint."""
         loop, opened = asyncio.get_running_loop(), View(view)
         with ThreadPoolExecutor(1) as thread:
             try:
                 after = opened.checkpoint()
                 while page := [
-                    record async for record in self._store.read(after=after, limit=BATCH)
+                    record
+                    async for record in self._store.read(after=after, until=events, limit=BATCH)
                 ]:
                     after = await loop.run_in_executor(thread, _take, opened, page)
             finally:

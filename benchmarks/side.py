@@ -54,8 +54,8 @@ class Side(Protocol):
         """Stores the folded state of the stream, so that the next fold begins with it."""
         ...
 
-    async def project(self, view: Path) -> None:
-        """Brings a new read model, one UPSERT a record, up to date, exactly once.
+    async def project(self, view: Path, events: int) -> None:
+        """Makes a read model of the first events, one UPSERT a record, exactly once.
 
         The read model is a SQLite file of its own, synced at every commit, with the checkpoint in
         it; see `view.py`.

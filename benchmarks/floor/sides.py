@@ -86,10 +86,10 @@ class AsyncSide:
     async def snapshot(self, stream: str) -> None:
         await self._floor.write(lambda floor: floor.snapshot(stream, "total", 0, total))
 
-    async def project(self, view: Path) -> None:
+    async def project(self, view: Path, events: int) -> None:
         opened = View(view)
         try:
-            while await self._floor.read(lambda floor: project_page(floor, opened)):
+            while await self._floor.read(lambda floor: project_page(floor, opened, events)):
                 pass
         finally:
             opened.close()
@@ -139,10 +139,10 @@ class BlockingSide:
     async def snapshot(self, stream: str) -> None:
         self._floor.snapshot(stream, "total", 0, total)
 
-    async def project(self, view: Path) -> None:
+    async def project(self, view: Path, events: int) -> None:
         opened = View(view)
         try:
-            while project_page(self._floor, opened):
+            while project_page(self._floor, opened, events):
                 pass
         finally:
             opened.close()
@@ -157,8 +157,10 @@ class BlockingSide:
         self._floor.backup(path)
 
 
-def project_page(floor: SqliteFloor, view: View) -> bool:
-    """Handles the next records of the log, if there are any."""
-    page = floor.page(view.checkpoint(), BATCH)
-    view.take((row[0], event.owner, event.number) for row, event in page)
+def project_page(floor: SqliteFloor, view: View, events: int) -> bool:
+    """Handles the next records of the log; returns whether there may be more."""
+    after = view.checkpoint()
+    page = floor.page(after, min(BATCH, events - after))
+    if page:
+        view.take((row[0], event.owner, event.number) for row, event in page)
     return bool(page)

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -161,7 +162,7 @@ class Peer:
     async def snapshot(self, stream: str) -> None:
         raise CannotDo
 
-    async def project(self, view: Path) -> None:
+    async def project(self, view: Path, events: int) -> None:
         engine = _engine(view)
         with Session(engine) as session:
             session.execute(
@@ -183,7 +184,7 @@ class Peer:
             with self._backend() as (backend, _):
                 cursors = SqlAlchemyCursorsDao(session, DefaultProjectorCursor)
                 projector = Projector(backend.event_store, "balances", cursors, add)
-                for recorded in self._recorded(0):
+                for recorded in islice(self._recorded(0), events):
                     projector.project(recorded.wrapped_event, recorded.stream_id)
                     session.commit()
         engine.dispose()

@@ -153,14 +153,18 @@ class Peer:
     async def snapshot(self, stream: str) -> None:
         self._accounts.take_snapshot(Account.create_id(stream))
 
-    async def project(self, view: Path) -> None:
+    async def project(self, view: Path, events: int) -> None:
         environment = Environment("balances", _environment(view))
         with InfrastructureFactory.construct(environment) as factory:
             balances = factory.tracking_recorder(Balances)
             projection = Balancing(balances)
             name, to_event = self._accounts.name, self._accounts.mapper.to_domain_event
             for found in self._notifications(balances.max_tracking_id(name) or 0):
-                projection.process_event(to_event(found), Tracking(name, found.id))
+                event = to_event(found)
+                projection.process_event(event, Tracking(name, found.id))
+                events -= isinstance(event, Account.Noted)
+                if not events:
+                    return
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
         found = self._accounts.notification_log.select(after, SECTION, inclusive_of_start=False)

@@ -35,7 +35,7 @@ async def ask(asked: Asked) -> Figures:
     ours = asked.name in OURS
     for tasks in CURVE if ours else (NAMED,):
         # Enough to see the steady state; peers commit each event for itself, and need fewer.
-        each = max(2, asked.size.of(EVENTS if ours else 640) // tasks)
+        each = max(2, asked.size.of(EVENTS if ours else 320) // tasks)
         side = asked.make()
         await side.open(asked.folder / f"log-{tasks}.db")
         try:

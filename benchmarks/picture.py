@@ -70,7 +70,7 @@ def _against_the_floor(axes: Any, results: Results, rows: Sequence[Row]) -> None
             (at, ratio(results, row.name, slow=FLOOR, fast=side)) for at, row in enumerate(rows)
         ]
         drawn = [(at + shift, one) for at, one in found if one is not None]
-        _bars(axes, drawn, height, color, f"{side} events")
+        _bars(axes, drawn, height, color, f"{side.replace('-', ' with ')} events")
     for at, row in enumerate(rows):
         if row.target.floor_ratio is not None:
             _mark(axes, row.target.floor_ratio, at)

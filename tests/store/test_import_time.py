@@ -48,7 +48,7 @@ def test_import_everlog_loads_no_engine_no_driver_and_no_adapter() -> None:
 @pytest.mark.parametrize(
     ("program", "brings"),
     [
-        ("import everlog-pydantic", "pydantic"),
+        ("import everlog, pydantic", "pydantic"),
         ("import everlog.connect, everlog.adapters.sqlite.ledger", "sqlite3"),
         ("import everlog, multiprocessing", "multiprocessing"),
     ],

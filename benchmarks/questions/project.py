@@ -25,7 +25,7 @@ ROW = Row(
 
 async def ask(asked: Asked) -> Figures:
     """Makes a new read model of the whole log; peers that take a transaction a record, of less."""
-    count = records_in_log(asked.size) if asked.name in OURS else 2 * workload.COUNT
+    count = records_in_log(asked.size) if asked.name in OURS else asked.size.of(2) * workload.COUNT
     view = asked.folder / "view.db"
     side = asked.make()
     await side.open(await asked.log())

@@ -25,9 +25,20 @@ class Noted(msgspec.Struct):
     text: str
 
 
+class Said(msgspec.Struct):
+    """What is said about an event."""
+
+    auditor: str
+    reason: str
+
+
 EVENTS = [Noted(**workload.fields(index)) for index in workload.INDICES]
-META = msgspec.json.encode(workload.META)
-DECODERS: dict[str, Callable[[str], Any]] = {workload.TYPE: msgspec.json.Decoder(Noted).decode}
+SAID = Said(**workload.META)
+ENCODE = msgspec.json.Encoder().encode
+VALIDATE = msgspec.json.Decoder(Said).decode
+DECODERS: dict[str, Callable[[str | bytes], Any]] = {
+    workload.TYPE: msgspec.json.Decoder(Noted).decode
+}
 """By type, as a log holds more than one."""
 
 
@@ -37,8 +48,15 @@ def total(state: int, row: Row, event: Any) -> int:
 
 
 def appending(stream: str, indices: Sequence[int]) -> Appending:
-    """Returns what is to be appended."""
-    return Appending(stream, [EVENTS[index] for index in indices], META)
+    """Returns what is to be appended; what is said of it is encoded and validated for each call."""
+    return Appending(stream, [EVENTS[index] for index in indices], encode_meta())
+
+
+def encode_meta() -> bytes:
+    """Returns what is said about events, validated as everlog does it: for each call."""
+    meta = ENCODE(SAID)
+    VALIDATE(meta)
+    return meta
 
 
 class AsyncSide:

@@ -3,11 +3,12 @@
 It keeps what everlog keeps: the same columns and indexes; positions and versions without holes; a
 hybrid clock that never goes back; the newest record of each register; hash and chain over the very
 same bytes; an id once for ever, retries by id, expected versions; records that can be neither
-changed nor deleted; `synchronous=FULL`.
+changed nor deleted; events validated by msgspec when they are written; `synchronous=FULL`.
 
-It has no framework: no types but the one it is written for, no validation beyond msgspec's on
-reading, no import, no hooks, no relations, no cancellation, no check that its file is still there,
-no lock against SQLite's checkpoint race, and nothing against `INSERT OR REPLACE` by others.
+It has no framework: no types but the one it is written for, no check that JSON is portable beyond
+what this one type can hold, no import, no hooks, no relations, no cancellation, no check that its
+file is still there, no lock against SQLite's checkpoint race, and nothing against `INSERT OR
+REPLACE` by others.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Appending(NamedTuple):
 class SqliteFloor:
     """One connection. Blocks; to be used by one thread at a time."""
 
-    def __init__(self, path: Path, *, type: str, decode: Callable[[str], Any]) -> None:
+    def __init__(self, path: Path, *, type: str, decode: Callable[[str | bytes], Any]) -> None:
         """`type`: of every event; `decode`: makes an event of the JSON that is stored."""
         self._decode = decode
         self._encode = msgspec.json.Encoder(order="sorted").encode
@@ -162,7 +163,7 @@ class SqliteFloor:
             for stream, version in db.execute(SELECT_VERSIONS, (names,)):
                 versions[stream] = version or 0
         sha256, digest, urandom, encode = hashlib.sha256, hmac.digest, os.urandom, self._encode
-        type = self._type
+        type, validate = self._type, self._decode
         middle = f',"origin":"{origin}","register":{quote(type)},"schema":1,"stream":'
         now_ms = time.time_ns() // 1_000_000
         now = now_ms << 16
@@ -194,6 +195,7 @@ class SqliteFloor:
                 else:
                     id = ids[number]
                 data = encode(event)
+                validate(data)
                 commitment = digest(nonce, b'{"data":%b,"meta":%b}' % (data, meta), "sha256").hex()
                 envelope = (
                     f'{{"causation":null,"commitment":"{commitment}","correlation":"{id}"'

@@ -7,12 +7,13 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks import workload
 from benchmarks.everlog_sides import with_structs
 from benchmarks.floor.async_floor import AsyncFloor
-from benchmarks.floor.sides import DECODERS, EVENTS, META, AsyncSide, Noted, appending
+from benchmarks.floor.sides import DECODERS, EVENTS, AsyncSide, Noted, appending, encode_meta
 from benchmarks.floor.sqlite_floor import (
     Appending,
     IdConflict,
@@ -44,6 +45,13 @@ def test_its_hash_and_chain_are_everlog_s_own_byte_for_byte(floor: SqliteFloor) 
         chain = link(chain, computed_hash(record), version=record.version, flags=record.flags)
         assert (record.hash, record.chain) == (computed_hash(record), chain)
     assert floor.verify() == 5
+
+
+def test_it_validates_what_it_writes(floor: SqliteFloor) -> None:
+    wrong = Noted(active=True, number="many", owner="", text="")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(msgspec.ValidationError):
+        floor.append(Appending("a", [EVENTS[0], wrong], encode_meta()))
+    assert floor.verify() == 0
 
 
 def test_it_stores_the_same_columns_and_the_same_data_as_everlog(tmp_path: Path) -> None:
@@ -88,19 +96,19 @@ def test_versions_and_positions_have_no_holes_and_go_on_in_another_process(tmp_p
 def test_a_retry_by_id_gets_the_stored_rows_and_other_content_is_refused(
     floor: SqliteFloor,
 ) -> None:
-    first = Appending("a", EVENTS[:2], META, ids=["x", "y"])
+    first = Appending("a", EVENTS[:2], encode_meta(), ids=["x", "y"])
     rows = floor.append(first)
     assert floor.append(first) == rows
     with pytest.raises(IdConflict):
-        floor.append(Appending("a", EVENTS[1:3], META, ids=["x", "y"]))
+        floor.append(Appending("a", EVENTS[1:3], encode_meta(), ids=["x", "y"]))
     assert floor.verify() == 2
 
 
 def test_an_unmet_version_is_refused_alone_and_its_neighbours_are_stored(
     floor: SqliteFloor,
 ) -> None:
-    good = Appending("a", EVENTS[:1], META, expect=0)
-    outcomes = floor.write([good, good, Appending("b", EVENTS[:1], META, expect=0)])
+    good = Appending("a", EVENTS[:1], encode_meta(), expect=0)
+    outcomes = floor.write([good, good, Appending("b", EVENTS[:1], encode_meta(), expect=0)])
     assert [isinstance(outcome, WrongVersion) for outcome in outcomes] == [False, True, False]
     assert floor.verify() == 2
 
@@ -187,7 +195,7 @@ def test_a_bad_neighbour_in_a_commit_costs_nothing(tmp_path: Path) -> None:
         path, type = tmp_path / "floor.db", workload.TYPE
         floor = AsyncFloor(path, type=type, decode=DECODERS[type])
         try:
-            bad = Appending("bad", [object()], META)  # of no class that can be encoded
+            bad = Appending("bad", [object()], encode_meta())  # of no class that can be encoded
             tasks = [floor.append(one) for one in (appending("a", (1,)), bad, appending("b", (2,)))]
             return await asyncio.gather(*tasks, return_exceptions=True)
         finally:

@@ -82,7 +82,7 @@ def _fold_of_reducer(reducer: Reducer[Any]) -> Fold[Any]:
     return Fold(
         name=reducer.name,
         version=reducer.version,
-        state_type=type(reducer.initial()),
+        state_type=_kind_of(reducer.initial()),
         initial=reducer.initial,
         step=reducer.__wrapped__,
         restore=lambda state: state,
@@ -112,6 +112,10 @@ def fold_of_aggregate(cls: type[Any], start: Callable[[], AggregateRoot]) -> Fol
         restore=restore,
         source=_source_of(cls),
     )
+
+
+def _kind_of(state: object) -> type[Any]:
+    return type(state)
 
 
 def _source_of(thing: Any) -> str:

@@ -9,15 +9,15 @@ Three counters, from the outermost inwards; each is used where it works:
 
 from __future__ import annotations
 
-import ctypes
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.faulty_disk import vfs
 from tests.scenarios.processes import Process
 
 Counter = Callable[[Path, int, str], int]
@@ -36,7 +36,7 @@ def usable(tmp_path: Path) -> dict[str, Counter]:
             return _by_preload(library, path, appends, durability)
 
         found["preload"] = by_preload
-    if _vfs() is not None:
+    with suppress(vfs.Unreachable), count_vfs_syncs():
         found["shim"] = _by_shim
     return found
 
@@ -141,94 +141,15 @@ def _by_shim(path: Path, appends: int, durability: str) -> int:
     return counted
 
 
-_METHODS = 18
-"""Pointers in `sqlite3_io_methods` after iVersion, as of version 3 of the structure."""
-_SYNC = 5
-"""The place of xSync among them, counting iVersion: xClose, xRead, xWrite, xTruncate, xSync."""
-
-
-class _Vfs(ctypes.Structure):
-    """The beginning of `sqlite3_vfs`, as far as xOpen."""
-
-    _fields_ = (
-        ("version", ctypes.c_int),
-        ("file_size", ctypes.c_int),
-        ("max_pathname", ctypes.c_int),
-        ("next", ctypes.c_void_p),
-        ("name", ctypes.c_char_p),
-        ("app_data", ctypes.c_void_p),
-        ("open", ctypes.c_void_p),
-    )
-
-
-# The name as a bare pointer: SQLite keeps parameters behind it, which a copy would lose.
-_Open = ctypes.CFUNCTYPE(
-    ctypes.c_int,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_int,
-    ctypes.c_void_p,
-)
-_Sync = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
-
-
-def _vfs() -> _Vfs | None:
-    """Returns the file system that this Python's SQLite uses by default, if it can be got at."""
-    import _sqlite3  # type: ignore[import-not-found,unused-ignore]
-
-    # Where the module is a library of its own, its SQLite is found through it; else in the program.
-    for name in (getattr(_sqlite3, "__file__", None), None):
-        try:
-            find = ctypes.CDLL(name).sqlite3_vfs_find
-        except (OSError, AttributeError):
-            continue
-        find.restype = ctypes.POINTER(_Vfs)
-        find.argtypes = [ctypes.c_char_p]
-        found = find(None)
-        if found:
-            vfs: _Vfs = found.contents
-            return vfs
-    return None
-
-
 @contextmanager
 def count_vfs_syncs() -> Generator[Callable[[], int]]:
     """Counts the syncs that SQLite asks for in this process, in files opened from now on."""
-    vfs = _vfs()
-    assert vfs is not None
     count = 0
-    original: int = vfs.open or 0
-    real_open = _Open(original)
-    # By the address of the original methods. Nothing is ever freed: open files point to it.
-    patched: dict[int, tuple[ctypes.Array[ctypes.c_void_p], object]] = {}
 
-    def replaced(methods: int) -> ctypes.Array[ctypes.c_void_p]:
-        if methods not in patched:
-            copy = (ctypes.c_void_p * (_METHODS + 1))()
-            ctypes.memmove(copy, methods, ctypes.sizeof(copy))
-            real_sync = _Sync(copy[_SYNC] or 0)
+    def watch(call: vfs.Call) -> int:
+        nonlocal count
+        count += call.operation == "sync"
+        return call.forward()
 
-            def sync(file: int, flags: int) -> int:
-                nonlocal count
-                count += 1
-                return int(real_sync(file, flags))
-
-            callback = _Sync(sync)
-            copy[_SYNC] = ctypes.cast(callback, ctypes.c_void_p).value
-            patched[methods] = (copy, callback)
-        return patched[methods][0]
-
-    def opened(at: int, name: int | None, file: int, flags: int, out: int | None) -> int:
-        result = int(real_open(at, name, file, flags, out))
-        methods = ctypes.cast(file, ctypes.POINTER(ctypes.c_void_p))
-        if result == 0 and methods[0]:
-            methods[0] = ctypes.addressof(replaced(methods[0]))
-        return result
-
-    shim = _Open(opened)
-    vfs.open = ctypes.cast(shim, ctypes.c_void_p).value
-    try:
+    with vfs.watched(watch, "sync"):
         yield lambda: count
-    finally:
-        vfs.open = original

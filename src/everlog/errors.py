@@ -398,7 +398,11 @@ class StorageFailed(StorageError):
 
 
 class OutcomeUnknown(StorageError):
-    """It cannot be told whether an append took effect: repeat the call with the same ids.
+    """It cannot be told whether a write took effect: repeat the call, an append with the same ids.
+
+    Only a call that succeeds settles it: until then the write may come to light when the ledger is
+    opened after a crash. `ids` are those of the events; a change of relations or snapshots has
+    none, and can be repeated as it is.
 
     >>> async def set_email(email: str, id: str) -> None:
     ...     try:
@@ -410,8 +414,10 @@ class OutcomeUnknown(StorageError):
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
-            f"it is not known whether {len(ids)} event(s) were stored (first id: "
-            f"{ids[0] if ids else None!r}); repeat the call with ids={list(ids[:3])!r}"
+            "it is not known whether the change was stored; repeat it: twice is as good as once"
+            if not ids
+            else f"it is not known whether {len(ids)} event(s) were stored (first id: "
+            f"{ids[0]!r}); repeat the call with ids={list(ids[:3])!r}"
             f"{' ...' if len(ids) > 3 else ''}: what is stored is answered, not stored twice"
         )
         self.ids = tuple(ids)

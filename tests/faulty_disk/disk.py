@@ -75,6 +75,13 @@ class Disk:
         """Keeps what was written to a file."""
         self._get(name).sync()
 
+    def forget(self, name: str) -> None:
+        """Fails to sync a file: what was written to it is lost, and no later sync will keep it.
+
+        So does Linux: after a failed fsync the pages in memory count as written.
+        """
+        self._get(name).forget()
+
     def sync_folder(self) -> None:
         """Keeps which names there are."""
         for name, files in self._names.items():
@@ -168,11 +175,14 @@ class _File:
         self.sizes, self.calls = [size], 0
         self.states.clear()
 
+    def forget(self) -> None:
+        # Programs go on reading `now`; what of it is written again will be kept.
+        self.sizes, self.calls = [len(self.synced), len(self.now)], 0
+        self.states.clear()
+
     def cut(self, choice: Choice, rng: random.Random) -> bytes:
         if choice == "none" or not self.unsynced:
             return bytes(self.synced)
-        if choice == "all":
-            return bytes(self.now)
         found = bytearray(self.synced)
         for sector, data in self._chosen(choice, rng):
             at = sector * SECTOR

@@ -91,7 +91,7 @@ def explore(
     findings, began = Findings(), time.monotonic()
     print(f"power cuts: seed {seed!r}")
     with (
-        _scratch() as folder,
+        scratch() as folder,
         asyncio.Runner() as runner,
         small_checkpoints(guarded=recording.guarded),
     ):
@@ -135,7 +135,7 @@ def _look_at(
     if cut.twice:
         image = _cut_again(image, cut.choice, rng, folder.with_name(folder.name + "-first"), runner)
         findings.sometimes["the power was cut again while it was opened"] += 1
-    _write(image, folder)
+    write_image(image, folder)
     runner.run(_look(recording, cut, folder, findings, may_lose=may_lose))
 
 
@@ -146,7 +146,7 @@ def _cut_again(
         async with EventStore.open(folder / NAME, events=[Noted]):
             pass
 
-    _write(image, folder)
+    write_image(image, folder)
     with recorded(folder) as recorder:
         runner.run(open_and_close())
     disk = Disk(image)
@@ -304,14 +304,16 @@ def _last(noted: Sequence[tuple[int, int]], steps: int, default: int) -> int:
 
 
 @contextmanager
-def _scratch() -> Generator[Path]:
+def scratch() -> Generator[Path]:
+    """A folder for disks that are made up: in memory where there is a place for it."""
     memory = "/dev/shm"
     where = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="everlog-cuts-", dir=where) as folder:
         yield Path(folder)
 
 
-def _write(image: Image, folder: Path) -> None:
+def write_image(image: Image, folder: Path) -> None:
+    """Writes files into a new folder."""
     folder.mkdir()
     for name, data in image.items():
         (folder / name).write_bytes(data)

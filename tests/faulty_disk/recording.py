@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from tests.faulty_disk import vfs
 from tests.faulty_disk.disk import Disk
 
-Deed = Literal["create", "write", "truncate", "sync", "sync folder", "delete"]
+Deed = Literal["create", "write", "truncate", "sync", "forget", "sync folder", "delete"]
 
 
 class Step(NamedTuple):
@@ -55,6 +55,18 @@ class Recorder:
                 self._note(call, name)
             return result
 
+    def write(self, call: vfs.Call, start: int, end: int) -> None:
+        """Does a part of a write, and notes it."""
+        data = call.data[start:end]
+        with self._lock:
+            assert call.write(call.offset + start, data) == vfs.OK
+            self.take(Step("write", os.path.basename(call.path), call.offset + start, data))
+
+    def take(self, step: Step) -> None:
+        """Notes a step."""
+        if not self._spare(step):
+            self.steps.append(step)
+
     def _note(self, call: vfs.Call, name: str) -> None:
         match call.operation:
             case "open":
@@ -64,27 +76,23 @@ class Recorder:
                         self._new.add(call.file)
                     if name not in self._known:
                         self._known.add(name)
-                        self._take(Step("create", name))
+                        self.take(Step("create", name))
             case "write":
-                self._take(Step("write", name, call.offset, call.data))
+                self.take(Step("write", name, call.offset, call.data))
             case "truncate":
-                self._take(Step("truncate", name, call.offset))
+                self.take(Step("truncate", name, call.offset))
             case "sync":
-                self._take(Step("sync", name))
+                self.take(Step("sync", name))
                 if call.file in self._new:
                     self._new.discard(call.file)
-                    self._take(Step("sync folder", ""))
+                    self.take(Step("sync folder", ""))
             case "delete":
                 self._known.discard(name)
-                self._take(Step("delete", name))
+                self.take(Step("delete", name))
                 if call.flags:
-                    self._take(Step("sync folder", ""))
+                    self.take(Step("sync folder", ""))
             case "read":
                 pass
-
-    def _take(self, step: Step) -> None:
-        if not self._spare(step):
-            self.steps.append(step)
 
 
 @contextmanager
@@ -106,6 +114,8 @@ def play(step: Step, disk: Disk) -> None:
             disk.truncate(step.name, step.offset)
         case "sync":
             disk.sync(step.name)
+        case "forget":
+            disk.forget(step.name)
         case "sync folder":
             disk.sync_folder()
         case "delete":

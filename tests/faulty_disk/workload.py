@@ -97,18 +97,19 @@ def record(
 
 
 @contextmanager
-def small_checkpoints(*, guarded: bool) -> Generator[None]:
-    """Makes checkpoints come every few commits."""
+def small_checkpoints(*, guarded: bool, every_commit: bool = False) -> Generator[None]:
+    """Makes checkpoints come every few commits, or with every one."""
 
     def connect_often(place: Place) -> sqlite3.Connection:
         connection = connect_writer(place)
         if not guarded:
-            connection.execute("PRAGMA wal_autocheckpoint = 40")
+            pages = 1 if every_commit else 40
+            connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
         return connection
 
     with (
         patch.object(sqlite_ledger, "checkpoints_race", return_value=guarded),
-        patch.object(writing, "CHECKPOINT_BYTES", 160_000),
+        patch.object(writing, "CHECKPOINT_BYTES", 0 if every_commit else 160_000),
         patch.object(writing, "connect_writer", connect_often),
     ):
         yield

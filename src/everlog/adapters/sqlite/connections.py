@@ -12,9 +12,9 @@ from typing import Literal, TypeVar
 from urllib.parse import quote
 
 from everlog.adapters.sqlite import schema
-from everlog.adapters.sqlite.failures import as_storage_error
+from everlog.adapters.sqlite.failures import as_opening_error
 from everlog.core.sequencer import EMPTY, Identity
-from everlog.errors import CannotOpen, ForeignFile, LedgerBusy, NewerFormat
+from everlog.errors import CannotOpen, ForeignFile, NewerFormat
 
 T = TypeVar("T")
 
@@ -68,19 +68,18 @@ def open_or_create(place: Place, random_bytes: Callable[[int], bytes]) -> Identi
                 ) from error
             # Two processes that create the same file meet here: switching to WAL does not wait.
             if not name.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                failure = as_storage_error(error, place.path)
-                if isinstance(failure, LedgerBusy):
-                    raise failure from error
-                raise CannotOpen(str(failure)) from error
+                raise as_opening_error(error, place.path) from error
             time.sleep(0.005 + 0.02 * random.random())  # noqa: S311 - jitter, not a secret
 
 
 def connect_writer(place: Place) -> sqlite3.Connection:
     """Returns the connection that writes; to be used by one thread only."""
     connection = _connect(place)
-    connection.execute(
-        "PRAGMA synchronous = FULL" if place.durability == "full" else "PRAGMA synchronous = NORMAL"
-    )
+    try:
+        connection.execute(_SYNCHRONOUS[place.durability])
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -214,7 +213,8 @@ def _identify_or_set_up(
     return _identity(connection)
 
 
-# PRAGMA takes no bound values; both are constants of ours.
+# PRAGMA takes no bound values; all are constants of ours.
+_SYNCHRONOUS = {"full": "PRAGMA synchronous = FULL", "relaxed": "PRAGMA synchronous = NORMAL"}
 _SET_APPLICATION_ID = "PRAGMA application_id = 1702259815"
 _SET_USER_VERSION = "PRAGMA user_version = 1"
 

@@ -10,6 +10,7 @@ from operator import countOf
 from everlog.core.record import StoredRecord, as_record
 from everlog.core.sequencer import Head
 from everlog.errors import (
+    CannotOpen,
     CorruptLedger,
     EverlogError,
     LedgerBusy,
@@ -38,6 +39,20 @@ def as_storage_error(error: sqlite3.Error, path: str) -> StorageError:
     if name.startswith("SQLITE_READONLY"):
         return StorageFailed(f"{path} cannot be written ({error}); check its permissions")
     return StorageFailed(f"{path}: the database failed ({name or 'error'}: {error})")
+
+
+def as_opening_error(error: sqlite3.Error, path: str) -> CannotOpen | LedgerBusy:
+    """Returns the typed error that says why a ledger cannot be opened."""
+    failure = as_storage_error(error, path)
+    return failure if isinstance(failure, LedgerBusy) else CannotOpen(str(failure))
+
+
+def surely_rolled_back(error: sqlite3.Error) -> bool:
+    """Whether a COMMIT that failed so cannot be found committed by whoever opens the file later."""
+    # After anything else the WAL may hold the whole transaction, see `unsettled`. A disk without
+    # room refuses what would make the file grow: the end of the transaction, which makes it valid.
+    name: str = getattr(error, "sqlite_errorname", "") or ""
+    return name.startswith(("SQLITE_BUSY", "SQLITE_FULL"))
 
 
 def damaged(path: str, error: Exception) -> CorruptLedger:

@@ -19,7 +19,13 @@ from everlog.adapters.sqlite.connections import (
     connect_reader,
     open_or_create,
 )
-from everlog.adapters.sqlite.failures import STUMBLES, as_storage_error, damage_named, damaged
+from everlog.adapters.sqlite.failures import (
+    STUMBLES,
+    as_opening_error,
+    as_storage_error,
+    damage_named,
+    damaged,
+)
 from everlog.adapters.sqlite.file_guard import FileGuard
 from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.adapters.sqlite.threads import Threads
@@ -180,9 +186,11 @@ class SqliteLedger:
                 lock = _lock_beside(place.path)
             self._guard = FileGuard(place.path)
             self._writer = Writer(place, self._identity, self._seams.now_ms, self._guard, lock)
-        except BaseException:
+        except BaseException as error:
             if lock is not None:
                 lock.close()
+            if isinstance(error, sqlite3.Error):
+                raise as_opening_error(error, place.path) from error
             raise
 
     def _close(self) -> None:
@@ -261,18 +269,26 @@ def _copy_to(connection: sqlite3.Connection, path: str) -> None:
         os.chmod(partial, 0o600)
         _sync(partial)
         os.link(partial, path)  # unlike rename, refuses to replace what has come meanwhile
-        _sync(directory)
+        try:
+            _sync(directory)
+        except BaseException:
+            _remove(path)
+            raise
     except FileExistsError as error:
         raise CannotOpen(f"{path} exists now; name a file that does not") from error
     except OSError as error:
         raise CannotOpen(f"the backup {path} cannot be written ({error.strerror})") from error
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_CANTOPEN":
+        name: str = getattr(error, "sqlite_errorname", "") or ""
+        if name == "SQLITE_CANTOPEN":
             raise CannotOpen(f"the backup {path} cannot be written ({error})") from error
+        if name == "SQLITE_FULL":  # nothing else is written to
+            raise as_storage_error(error, path) from error
         raise
     finally:
-        with suppress(OSError):  # what matters has been raised already
-            _remove(partial)
+        for left in (partial, partial + "-journal"):
+            with suppress(OSError):  # what matters has been raised already
+                _remove(left)
 
 
 def _sync(path: str) -> None:

@@ -34,7 +34,8 @@ class one_moment:  # in lower case, as it reads as words; a class, as it is quic
         self._connection.execute("BEGIN")
 
     def __exit__(self, *_: object) -> None:
-        self._connection.execute("COMMIT")
+        if self._connection.in_transaction:  # an I/O error has ended it, and is what is raised
+            self._connection.execute("COMMIT")
 
 
 def read_page(

@@ -10,9 +10,15 @@ from contextlib import AbstractContextManager, nullcontext
 
 from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.connections import Place, connect_writer
-from everlog.adapters.sqlite.failures import as_head, as_storage_error, damage_named
+from everlog.adapters.sqlite.failures import (
+    as_head,
+    as_storage_error,
+    damage_named,
+    surely_rolled_back,
+)
 from everlog.adapters.sqlite.file_guard import FileGuard
 from everlog.adapters.sqlite.file_lock import FileLock
+from everlog.adapters.sqlite.unsettled import Unsettled
 from everlog.core.record import DATA, META, StoredRecord
 from everlog.core.relation import Relate, Related
 from everlog.core.sequencer import (
@@ -25,7 +31,14 @@ from everlog.core.sequencer import (
 )
 from everlog.core.snapshot import DropSnapshots, PutSnapshot
 from everlog.core.stamp import is_stamp
-from everlog.errors import EverlogError, OutcomeUnknown, StorageError
+from everlog.errors import (
+    EverlogError,
+    LedgerBusy,
+    OutcomeUnknown,
+    StorageError,
+    StorageFailed,
+    StorageFull,
+)
 from everlog.ports.ledger import Outcome, Request
 
 CHECKPOINT_BYTES = 8 * 1024 * 1024
@@ -50,19 +63,33 @@ class Writer:
         self._guard = guard
         # Where checkpoints race, no commit may run beside one, in this process or another.
         self._lock = lock
-        self._connection = connect_writer(place)
         # What others left in the WAL counts, or many short-lived writers would never empty it.
         self._unchecked_bytes = _size_of(place.path + "-wal")
+        self._unsettled = Unsettled()
+        self._connection = connect_writer(place)
 
     def commit(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Writes the requests in one transaction; raises `StorageError` if nothing was written."""
-        with self._exclusive():
-            try:
+        """Writes the requests in one transaction; raises `StorageError` if nothing was written.
+
+        Raises `OutcomeUnknown` if that cannot be told.
+        """
+        changes = self._connection.total_changes
+        try:
+            with self._exclusive():
                 outcomes = self._transact(requests)
-            except sqlite3.Error as error:
-                raise as_storage_error(error, self._place.path) from error
-            if self._lock is not None and self._unchecked_bytes > CHECKPOINT_BYTES:
-                self._checkpoint()
+                if self._lock is not None and self._unchecked_bytes > CHECKPOINT_BYTES:
+                    self._checkpoint()
+        except OutcomeUnknown:
+            self._unsettled.add(requests)
+            raise
+        except (LedgerBusy, StorageFull, StorageFailed) as error:
+            if self._unsettled.has_one_of(
+                requests
+            ):  # this try wrote nothing; an earlier one may have
+                raise OutcomeUnknown(_ids_of(requests)) from error
+            raise
+        if self._connection.total_changes > changes:
+            self._unsettled.clear()
         return outcomes
 
     def pragma(self, name: str) -> object:
@@ -84,23 +111,26 @@ class Writer:
 
     def _transact(self, requests: Sequence[Request]) -> list[Outcome]:
         connection = self._connection
-        # Not deferred: a transaction that turns to writing later fails at once when another was
-        # faster, whatever the timeout.
-        connection.execute("BEGIN IMMEDIATE")
+        changes = connection.total_changes
         try:
-            outcomes, rows = self._write(requests)
-            self._guard.check()  # last, as waiting for the lock may have taken long
-        except BaseException:
-            _roll_back(connection)
-            raise
+            # Not deferred: a transaction that turns to writing later fails at once when another was
+            # faster, whatever the timeout.
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                outcomes, rows = self._write(requests)
+                self._guard.check()  # last, as waiting for the lock may have taken long
+            except BaseException:
+                _roll_back(connection)
+                raise
+        except sqlite3.Error as error:
+            raise as_storage_error(error, self._place.path) from error
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             _roll_back(connection)
-            failure = as_storage_error(error, self._place.path)
-            if rows and not _surely_rolled_back(error):
-                raise OutcomeUnknown([row.id for row in rows]) from error
-            raise failure from error
+            if connection.total_changes > changes and not surely_rolled_back(error):
+                raise OutcomeUnknown(_ids_of(requests)) from error
+            raise as_storage_error(error, self._place.path) from error
         content = sum(map(len, map(DATA, rows))) + sum(map(len, map(META, rows)))
         self._unchecked_bytes += 5 * 4096 + 1024 * len(rows) + 2 * content
         return outcomes
@@ -255,6 +285,5 @@ def _roll_back(connection: sqlite3.Connection) -> None:
             return  # SQLite rolls back by itself where it cannot go on
 
 
-def _surely_rolled_back(error: sqlite3.Error) -> bool:
-    name: str = getattr(error, "sqlite_errorname", "") or ""
-    return name.startswith(("SQLITE_BUSY", "SQLITE_FULL"))
+def _ids_of(requests: Sequence[Request]) -> list[str]:
+    return ids_of([request for request in requests if isinstance(request, (Append, Import))])

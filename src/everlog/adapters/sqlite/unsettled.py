@@ -1,0 +1,48 @@
+"""What may stand at the end of the WAL although its commit failed.
+
+A commit is written to the WAL, and then synced. Where the sync fails, or a write that had arrived,
+SQLite rolls back: no reader sees the transaction, and the next one is written over it. But until
+then it stands in the file, whole; and if the process is killed first, whoever opens the ledger
+finds it there and takes it for committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from everlog.core.sequencer import Append, Import, ids_of
+from everlog.ports.ledger import Request
+
+AT_MOST = 100_000
+"""So many are remembered, the newest: a disk that is broken for good must not fill the memory."""
+
+
+class Unsettled:
+    """Requests of unknown outcome, until a transaction was written over them."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self) -> None:
+        self._keys: dict[str | Request, None] = {}
+
+    def add(self, requests: Sequence[Request]) -> None:
+        """Remembers requests that may have been stored."""
+        self._keys.update(dict.fromkeys(_keys_of(requests)))
+        while len(self._keys) > AT_MOST:
+            del self._keys[next(iter(self._keys))]
+
+    def has_one_of(self, requests: Sequence[Request]) -> bool:
+        """Whether an earlier try of one of the requests may have been stored."""
+        return bool(self._keys) and any(key in self._keys for key in _keys_of(requests))
+
+    def clear(self) -> None:
+        """Forgets them all: something else stands in their place, or they themselves."""
+        self._keys.clear()
+
+
+def _keys_of(requests: Sequence[Request]) -> list[str | Request]:
+    keys: list[str | Request] = []
+    for request in requests:
+        # Events by their ids, whoever brings them; what has no id by what it is.
+        keys += ids_of([request]) if isinstance(request, (Append, Import)) else [request]
+    return keys

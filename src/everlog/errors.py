@@ -34,7 +34,7 @@
     │   ├── LedgerBusy                 another process held the lock for too long
     │   ├── StorageFull                there is no room left
     │   ├── StorageFailed              the disk or the database failed
-    │   ├── OutcomeUnknown             it cannot be told whether an append took effect
+    │   ├── OutcomeUnknown             it cannot be told whether a write took effect
     │   └── CorruptLedger              what is stored contradicts itself
     └── MisusedStore (RuntimeError)    the store was used in a place where it cannot work
         ├── StoreClosed                after it was closed

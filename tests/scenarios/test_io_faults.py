@@ -161,7 +161,7 @@ def test_what_a_write_is_told_is_true_after_each_of_many_crashes(
 ) -> None:
     guarded = CHECKPOINTS[checkpoints]
     often: AbstractContextManager[None] = nullcontext()
-    for _ in range(5):
+    for _ in range(2):
         if guarded is not None:
             often = small_checkpoints(guarded=guarded, every_commit=True)
         with often:

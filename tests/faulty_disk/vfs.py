@@ -88,6 +88,7 @@ def watched(watch: Watch, *operations: Operation) -> Generator[None]:
         yield
     finally:
         library.sqlite3_vfs_unregister(ctypes.byref(shim.vfs))
+        shim.retire()
     if shim.problems:
         raise shim.problems[0]
 
@@ -169,6 +170,10 @@ def _probe(shim: _Shim) -> None:
     shim.armed = True
 
 
+def _look_away(call: Call) -> int:
+    return call.forward()
+
+
 class _Shim:
     """A copy of a file system that asks `watch` first."""
 
@@ -196,6 +201,10 @@ class _Shim:
         self.vfs.open = self._pointer_to(_Open(self._opened))
         if "delete" in operations:
             self.vfs.delete = self._pointer_to(_Delete(self._deleted))
+
+    def retire(self) -> None:
+        """Lets go of who was watching, with all that he has noted."""
+        self._watch = _look_away
 
     def _ask(self, call: Call) -> int:
         if not self.armed:

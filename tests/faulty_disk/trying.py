@@ -185,10 +185,10 @@ async def try_every_call(
         n = 0
         while n < NO_END:
             async with EventStore.open(folder / NAME, events=[Noted]) as store:
-                if not cold:
-                    await store.append("warm", Noted(0, "x"))
                 trial = _Trial(faults, store, folder, plan.kind, tally, rng, care)
                 while (n := n + 1) < NO_END:
+                    if not cold:  # this also ends a checkpoint that the last fault cut short
+                        await store.append("warm", Noted(0, "x"))
                     nth = Plan(plan.kind, n, plan.lasting, plan.threads)
                     if not await trial.go(await operation(store, n), nth):
                         tally.calls[name, plan.kind] = n - 1

@@ -97,8 +97,8 @@ async def append_several(_: EventStore, n: int) -> Sequence[Write]:
 
 
 async def append_together(_: EventStore, n: int) -> Sequence[Write]:
-    """Several calls that are committed as one."""
-    return [_append(f"together-{n}-{number}", 1 + number % 2) for number in range(3)]
+    """Several calls, of which all but the first are committed as one."""
+    return [_append(f"together-{n}-{number}", 1 + number % 2) for number in range(4)]
 
 
 async def import_late(store: EventStore, n: int) -> Sequence[Write]:

@@ -24,6 +24,16 @@ class FileLock:
     @contextmanager
     def held(self, timeout_s: float) -> Generator[None]:
         """Holds the lock; raises `LedgerBusy` if it is not to be had in time."""
+        self.take(timeout_s)
+        try:
+            yield
+        finally:
+            self.release()
+
+    def take(self, timeout_s: float) -> None:
+        """Takes the lock; raises `LedgerBusy` if it is not to be had in time."""
+        if _try_lock(self._fd):
+            return
         deadline = time.monotonic() + timeout_s
         pause_s = 0.0002
         while not _try_lock(self._fd):
@@ -34,10 +44,10 @@ class FileLock:
                 )
             time.sleep(pause_s * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
             pause_s = min(pause_s * 1.5, 0.01)
-        try:
-            yield
-        finally:
-            _unlock(self._fd)
+
+    def release(self) -> None:
+        """Gives the lock back."""
+        _unlock(self._fd)
 
     def close(self) -> None:
         """Lets go of the file. It stays: deleting it would let two processes hold two locks."""

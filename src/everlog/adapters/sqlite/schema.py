@@ -126,6 +126,12 @@ COLUMNS = (
 INSERT_LEDGER = "INSERT INTO ledger VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT_IDENTITY = "SELECT id, node, epoch FROM ledger"
 SELECT_HEAD = "SELECT position, chain, clock, newest_created, newest_id FROM ledger"
+# All that an append of one event has to know.
+SELECT_FOR_ONE = (
+    "SELECT position, chain, clock, newest_created, newest_id, "
+    "(SELECT version FROM records WHERE stream = ? ORDER BY position DESC LIMIT 1), "
+    "EXISTS (SELECT 1 FROM records WHERE id = ?) FROM ledger"
+)
 SELECT_POSITION = "SELECT position FROM ledger"
 UPDATE_HEAD = (
     "UPDATE ledger SET position = ?, chain = ?, clock = ?, newest_created = ?, newest_id = ?"

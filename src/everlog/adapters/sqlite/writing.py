@@ -6,14 +6,14 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.connections import Place, connect_writer
 from everlog.adapters.sqlite.failures import (
+    STUMBLES,
     as_head,
     as_storage_error,
-    damage_named,
+    damaged,
     surely_rolled_back,
 )
 from everlog.adapters.sqlite.file_guard import FileGuard
@@ -23,6 +23,7 @@ from everlog.core.record import DATA, META, StoredRecord
 from everlog.core.relation import Relate, Related
 from everlog.core.sequencer import (
     Append,
+    Head,
     Identity,
     Import,
     Sequencer,
@@ -43,6 +44,10 @@ from everlog.ports.ledger import Outcome, Request
 
 CHECKPOINT_BYTES = 8 * 1024 * 1024
 """About so much is written to the WAL between two checkpoints, where they are ours to make."""
+
+
+_Found = tuple[Head, dict[str, StoredRecord], dict[str, int]]
+"""The head, the stored records of ids by id, and the versions of streams."""
 
 
 class Writer:
@@ -74,18 +79,23 @@ class Writer:
         Raises `OutcomeUnknown` if that cannot be told.
         """
         changes = self._connection.total_changes
+        lock = self._lock
         try:
-            with self._exclusive():
+            if lock is not None:
+                lock.take(self._place.timeout_s)
+            try:
                 outcomes = self._transact(requests)
-                if self._lock is not None and self._unchecked_bytes > CHECKPOINT_BYTES:
+                if lock is not None and self._unchecked_bytes > CHECKPOINT_BYTES:
                     self._checkpoint()
+            finally:
+                if lock is not None:
+                    lock.release()
         except OutcomeUnknown:
             self._unsettled.add(requests)
             raise
         except (LedgerBusy, StorageFull, StorageFailed) as error:
-            if self._unsettled.has_one_of(
-                requests
-            ):  # this try wrote nothing; an earlier one may have
+            if self._unsettled.has_one_of(requests):
+                # This try wrote nothing; an earlier one may have.
                 raise OutcomeUnknown(_ids_of(requests)) from error
             raise
         if self._connection.total_changes > changes:
@@ -105,9 +115,6 @@ class Writer:
         self._connection.close()
         if self._lock is not None:
             self._lock.close()
-
-    def _exclusive(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._lock is None else self._lock.held(self._place.timeout_s)
 
     def _transact(self, requests: Sequence[Request]) -> list[Outcome]:
         connection = self._connection
@@ -175,32 +182,46 @@ class Writer:
         return outcomes, rows
 
     def _sequencer(self, requests: Sequence[Append | Import]) -> Sequencer:
-        connection = self._connection
-        with damage_named(self._place.path):
-            head = as_head(connection.execute(schema.SELECT_HEAD).fetchone())
+        ids, streams = ids_of(requests), streams_of(requests)
+        look = self._look_for_one if len(ids) == 1 else self._look_for_many
+        try:
+            head, known, versions = look(ids, streams)
             if not is_stamp(head.clock):
                 raise TypeError("the ledger's clock is no stamp")
-        ids = ids_of(requests)
-        if len(ids) == 1:
-            known = connection.execute(schema.SELECT_BY_ID, ids).fetchall()
-        else:
-            known = connection.execute(schema.SELECT_BY_IDS, (json.dumps(ids),)).fetchall()
-        streams = streams_of(requests)
-        if len(streams) == 1:
-            [stream] = streams
-            row = connection.execute(schema.SELECT_VERSION, (stream,)).fetchone()
-            versions = {} if row is None else {stream: row[0]}
-        else:
-            found = connection.execute(schema.SELECT_VERSIONS, (json.dumps(streams),))
-            versions = {stream: version for stream, version in found if version is not None}
+        except STUMBLES as error:
+            raise damaged(self._place.path, error) from error
         return Sequencer(
             head,
             self._identity,
             now_ms=self._now_ms(),
-            known={record.id: record for record in map(StoredRecord._make, known)},
+            known=known,
             versions=versions,
             newest=self._newest,
         )
+
+    def _look_for_one(self, ids: Sequence[str], streams: Sequence[str]) -> _Found:
+        # In one statement: each costs a lone append some percent of what it waits for.
+        [id], [stream] = ids, streams
+        row = self._connection.execute(schema.SELECT_FOR_ONE, (stream, id)).fetchone()
+        if row is None:
+            return as_head(None), {}, {}
+        *head, version, is_known = row
+        known: list[tuple[object, ...]] = []
+        if is_known:
+            known = self._connection.execute(schema.SELECT_BY_ID, (id,)).fetchall()
+        return as_head(tuple(head)), _by_id(known), {} if version is None else {stream: version}
+
+    def _look_for_many(self, ids: Sequence[str], streams: Sequence[str]) -> _Found:
+        connection = self._connection
+        head = as_head(connection.execute(schema.SELECT_HEAD).fetchone())
+        known = connection.execute(schema.SELECT_BY_IDS, (json.dumps(ids),)).fetchall()
+        if len(streams) == 1:
+            row = connection.execute(schema.SELECT_VERSION, streams).fetchone()
+            versions = {} if row is None else {streams[0]: row[0]}
+        else:
+            found = connection.execute(schema.SELECT_VERSIONS, (json.dumps(streams),))
+            versions = {stream: version for stream, version in found if version is not None}
+        return head, _by_id(known), versions
 
     def _newest(self, stream: str, register: str) -> tuple[str, str] | None:
         row: tuple[str, str] | None
@@ -268,6 +289,10 @@ class Writer:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error:
             return  # what was committed stands in the WAL; the next checkpoint moves it
+
+
+def _by_id(rows: Sequence[tuple[object, ...]]) -> dict[str, StoredRecord]:
+    return {record.id: record for record in map(StoredRecord._make, rows)}
 
 
 def _size_of(path: str) -> int:

@@ -168,7 +168,7 @@ class SqliteLedger:
         self._owner.closed = True
         # Behind whatever is still being written; shielded, so that a cancelled close still closes.
         closing = self._writing.run(self._close)
-        self._writing.stop()
+        self._writing.stop()  # takes no more, and its thread ends after the last
         await asyncio.shield(closing)
 
     def _set_up(self) -> None:

@@ -16,7 +16,7 @@ from everlog import EventStore, event
 from everlog.adapters.sqlite import file_lock, writing
 from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.adapters.sqlite.ledger import SqliteLedger
-from everlog.errors import CorruptLedger, FileReplaced
+from everlog.errors import CannotOpen, CorruptLedger, FileReplaced
 
 
 @event("file:noted")
@@ -147,3 +147,26 @@ def test_an_append_over_a_damaged_head_is_refused_as_damage(tmp_path: Path, dama
             assert not (await store.verify()).ok
 
     asyncio.run(main())
+
+
+def test_a_backup_does_not_replace_a_file_that_came_while_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "backup.db"
+    chmod = os.chmod
+
+    def in_the_last_moment(path: str, mode: int) -> None:
+        chmod(path, mode)
+        target.write_text("somebody else's")
+
+    async def main() -> None:
+        async with await guarded(tmp_path / "log.db") as store:
+            await store.append("a", Noted())
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "chmod", in_the_last_moment)
+                with pytest.raises(CannotOpen):
+                    await store.backup(str(target))
+
+    asyncio.run(main())
+    assert target.read_text() == "somebody else's"
+    assert [path.name for path in tmp_path.glob("*.partial")] == []

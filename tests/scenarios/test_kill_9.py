@@ -83,7 +83,7 @@ def test_a_writer_killed_in_a_checkpoint_leaves_no_lock_behind(tmp_path: Path, f
         if fork:
             os.kill(child, 0)  # alive
         # What was committed before the checkpoint is there, and the next writer goes on.
-        assert asyncio.run(_append(path, timeout_s=10)) == 2
+        assert asyncio.run(_append(path, timeout_s=3)) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are of POSIX")

@@ -24,6 +24,7 @@ from tests.store.watched import Noted
 
 QUEUED = "queued"
 BEFORE_BEGIN = "before BEGIN"
+AFTER_BEGIN = "after BEGIN"
 AFTER_INSERT = "after INSERT"
 COMMIT_SENT = "with COMMIT sent"
 ANSWER_PENDING = "with the answer pending"
@@ -67,7 +68,7 @@ class Stops:
 
     def __init__(self) -> None:
         self._ahead: list[Held] = []
-        self._inserted = False
+        self._begun = self._inserted = False
         self.path = ""
         self.connection: sqlite3.Connection | None = None
         """The writer's own, if it has one."""
@@ -113,8 +114,11 @@ class Stops:
         self.on_statement()
         words = " ".join(statement.split()[:3]).upper()
         if words.startswith("BEGIN"):
-            self._inserted = False
+            self._begun, self._inserted = True, False
             self.thread_at(BEFORE_BEGIN)
+        elif self._begun:
+            self._begun = False
+            self.thread_at(AFTER_BEGIN)
         elif words.startswith("INSERT INTO RECORDS"):
             self._inserted = True
         elif self._inserted and not words.startswith("--"):  # triggers are traced as comments

@@ -19,7 +19,7 @@ from everlog import EventStore
 from everlog.adapters.sqlite import reading
 from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Head, Identity
-from everlog.errors import EverlogError, LedgerBusy
+from everlog.errors import CorruptLedger, EverlogError, LedgerBusy
 from everlog.ports.ledger import Ledger
 from everlog.store import verifying
 from everlog.store.verifying import Verification
@@ -335,6 +335,19 @@ def test_what_is_no_damage_is_raised_and_not_reported(tmp_path: Path) -> None:
                 await store.verify(progress=progress)
 
     run(main)
+
+
+def test_reading_a_column_with_another_kind_of_value_raises_before_it_is_used(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        await write(tmp_path / "log.db")
+        change(tmp_path / "log.db", "UPDATE records SET hash = 'text' WHERE position = 7")
+        async with EventStore.open(tmp_path / "log.db", events=EVENTS) as store:
+            with pytest.raises(CorruptLedger, match="position 7 has no hash of its kind"):
+                await store.read().to_list()
+
+    asyncio.run(main())
 
 
 def test_reads_that_do_not_look_at_the_kinds_of_columns_are_noticed(

@@ -1,0 +1,20 @@
+"""A mutant: this library with one of its defences taken away, and the tests that must notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What is changed, as data. The text must stand in the file exactly once."""
+
+    name: str
+    takes_away: str
+    """The defence that is missing then, in a few words."""
+    file: str
+    """Below src/everlog."""
+    source: str
+    replacement: str
+    killed_by: tuple[str, ...]
+    """Every one of these tests must fail. Without [...], at least one of its cases."""

@@ -1,0 +1,149 @@
+"""Running tests against a copy of the library in which one defence is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.mutants.mutant import Mutant
+from tests.mutants.watcher import COPY, REPORT
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "everlog"
+
+RIGHT_REASONS = {"AssertionError", "Failed", "EverlogError"}
+"""A failed assertion, an error that did not come, or one of ours: the test has noticed. Anything
+else, such as a NameError, says that the mutant is broken and not that it was caught."""
+
+
+class Useless(AssertionError):
+    """A mutant that shows nothing: not to be made, not caught, or for a wrong reason."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One test that ran."""
+
+    test: str
+    passed: bool
+    reason: str
+    """Why it failed."""
+    noticed: bool
+    """Whether that is a reason which shows that the test noticed."""
+
+
+def copy_of(mutant: Mutant | None, folder: Path) -> Path:
+    """Makes a copy of the library with the mutation in it; returns what goes on the path."""
+    copy = folder / "src"
+    # With what was compiled, as the times stay the same: importing it is most of a run.
+    shutil.copytree(SOURCE, copy / "everlog", ignore=shutil.ignore_patterns("*-pytest-*.pyc"))
+    if mutant is not None:
+        path = copy / "everlog" / mutant.file
+        text = path.read_text(encoding="utf-8")
+        if (count := text.count(mutant.source)) != 1:
+            raise Useless(
+                f"mutant {mutant.name!r}: its text stands {count} times in src/everlog/"
+                f"{mutant.file}, and must exactly once; adapt it to the changed code:\n"
+                f"{mutant.source}"
+            )
+        path.write_text(text.replace(mutant.source, mutant.replacement), encoding="utf-8")
+        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+            compiled.unlink()
+    return copy
+
+
+def run(copy: Path, tests: Sequence[str], folder: Path) -> list[Ran]:
+    """Runs tests against a copy in a process of their own; raises `Useless` if they did not run."""
+    report = folder / "report.jsonl"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "pytest", "-p", "tests.mutants.watcher", "-q"),
+            # native: its tracebacks cost nothing, and nobody reads them.
+            *("-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native", "--timeout=60"),
+            *("--basetemp", str(folder / "tmp")),
+            *tests,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env={
+            **kept,
+            "PYTHONPATH": os.pathsep.join([str(copy), str(ROOT)]),
+            COPY: str(copy),
+            REPORT: str(report),
+            # Whether a mutant is caught must not be a matter of luck.
+            "CI": "true",
+            "EVERLOG_TEST_SEED": "0",
+        },
+    )
+    if done.returncode not in (0, 1):  # no tests, a wrong call, a collection that failed
+        raise Useless(f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    lines: list[dict[str, Any]] = [
+        json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()
+    ]
+    failed = {when: _failed(lines, when) for when in ("setup", "call", "teardown")}
+    # What a failed test leaves behind may make its teardown fail, too.
+    if failed["setup"] or not failed["teardown"] <= failed["call"]:
+        raise Useless(f"a test failed outside of itself:\n{done.stdout}{done.stderr}")
+    ran = [_ran(line) for line in lines if line["when"] == "call" and line["outcome"] != "skipped"]
+    assert (done.returncode == 1) is any(not each.passed for each in ran), done.stdout
+    return ran
+
+
+def kills(mutant: Mutant, folder: Path) -> list[str]:
+    """Returns who killed the mutant and how; raises `Useless` if anybody named did not."""
+    ran = run(copy_of(mutant, folder), mutant.killed_by, folder)
+    found: list[str] = []
+    for name in mutant.killed_by:
+        cases = [each for each in ran if is_case_of(each.test, name)]
+        if not cases:
+            raise Useless(f"mutant {mutant.name!r}: {name} did not run")
+        failed = [each for each in cases if not each.passed]
+        if not failed:
+            raise Useless(
+                f"mutant {mutant.name!r} survives {name}: nobody notices that this is missing: "
+                f"{mutant.takes_away}"
+            )
+        if strange := [each for each in failed if not each.noticed]:
+            raise Useless(
+                f"mutant {mutant.name!r} is not caught but broken; {name} ended with: "
+                f"{strange[0].reason}"
+            )
+        found.append(f"{failed[0].test}: {failed[0].reason}")
+    return found
+
+
+def is_case_of(test: str, name: str) -> bool:
+    """Whether a test that ran is the one of this name, or one of its cases."""
+    return test == name or test.startswith(f"{name}[")
+
+
+def _failed(lines: Sequence[dict[str, Any]], when: str) -> set[str]:
+    return {line["test"] for line in lines if line["when"] == when and line["outcome"] == "failed"}
+
+
+def _ran(line: dict[str, Any]) -> Ran:
+    errors: list[tuple[list[str], str]] = line["errors"]
+    return Ran(
+        test=line["test"],
+        passed=line["outcome"] == "passed",
+        reason="; ".join(f"{kinds[0]}: {_first_line(text)}" for kinds, text in errors),
+        noticed=all(
+            RIGHT_REASONS.intersection(kinds) and not text.startswith("Timeout")
+            for kinds, text in errors
+        ),
+    )
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")

@@ -1,0 +1,66 @@
+"""Every defence of ours is missed when it is taken away: by the tests that are named for it.
+
+`python3 dev.py test tests/mutants -n 2 -rP` shows for each mutant which test killed it, and how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.all_mutants import MUTANTS
+from tests.mutants.mutant import Mutant
+from tests.mutants.running import Useless, copy_of, is_case_of, kills, run
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_library_without_this_defence_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
+    for kill in kills(mutant, tmp_path):
+        print(f"{mutant.name}: killed by {kill}")
+
+
+def test_the_library_as_it_is_passes_every_test_that_kills_a_mutant(tmp_path: Path) -> None:
+    named = sorted({test for mutant in MUTANTS for test in mutant.killed_by})
+    ran = run(copy_of(None, tmp_path), named, tmp_path)
+    assert [each for each in ran if not each.passed] == []
+    assert [name for name in named if not any(is_case_of(each.test, name) for each in ran)] == []
+
+
+def test_every_mutant_has_a_name_and_a_text_of_its_own() -> None:
+    assert len(MUTANTS) >= 16
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    assert len({(m.file, m.source, m.replacement) for m in MUTANTS}) == len(MUTANTS)
+    assert all(mutant.killed_by and mutant.takes_away for mutant in MUTANTS)
+
+
+# --- tests of the tests ---
+
+[ONE] = [mutant for mutant in MUTANTS if mutant.name == "hydrated"]
+QUICK = "tests/core/test_stamp.py::test_a_clock_is_a_value"
+
+
+@pytest.mark.parametrize(
+    ("useless", "because"),
+    [
+        (replace(ONE, replacement=ONE.source), "survives"),
+        (replace(ONE, replacement="no_such_name()  # "), "not caught but broken"),
+        (replace(ONE, replacement="this is no Python"), "pytest ended with"),
+        (replace(ONE, source="this stands nowhere"), "stands 0 times"),
+        (replace(ONE, source="\n"), "must exactly once"),
+        (replace(ONE, killed_by=(QUICK, "tests/core/test_stamp.py::test_no_such")), "ended with 4"),
+        (replace(ONE, killed_by=(*ONE.killed_by, QUICK)), "survives tests/core/test_stamp.py"),
+    ],
+    ids=["no change", "a wrong name", "no syntax", "no text", "many texts", "no test", "no killer"],
+)
+def test_a_mutant_that_shows_nothing_is_told(useless: Mutant, because: str, tmp_path: Path) -> None:
+    with pytest.raises(Useless, match=because):
+        kills(useless, tmp_path)
+
+
+def test_tests_that_would_import_another_everlog_than_the_copy_are_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(Useless, match="not from the copy"):
+        run(empty, [QUICK], tmp_path)

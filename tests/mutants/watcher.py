@@ -1,0 +1,48 @@
+"""A plugin for the runs over a mutant: which everlog is imported, and why each test failed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+COPY, REPORT = "EVERLOG_MUTANT_COPY", "EVERLOG_MUTANT_REPORT"
+
+
+def pytest_configure() -> None:
+    import everlog
+
+    copy = Path(os.environ[COPY]).resolve()
+    found = Path(everlog.__file__).resolve()
+    if not found.is_relative_to(copy):
+        raise pytest.UsageError(f"everlog is imported from {found}, not from the copy in {copy}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    errors = [] if call.excinfo is None else _leaves(call.excinfo.value)
+    line = {
+        "test": report.nodeid,
+        "when": report.when,
+        "outcome": report.outcome,
+        "errors": [
+            ([kind.__name__ for kind in type(error).__mro__], str(error)[:300]) for error in errors
+        ],
+    }
+    with Path(os.environ[REPORT]).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    return report
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        several = cast("BaseExceptionGroup[BaseException]", error)
+        return [leaf for each in several.exceptions for leaf in _leaves(each)]
+    return [error]

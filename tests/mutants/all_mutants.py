@@ -346,6 +346,14 @@ COMMITTER = [
         ),
     ),
     Mutant(
+        "a list is one call",
+        "a list of records is taken in all or nothing, and not by chunks",
+        "store/writing.py",
+        "if isinstance(records, (list, tuple)):",
+        "if isinstance(records, tuple):",
+        (MEMORY + "test_a_list_holds_10_000_records_and_no_more",),
+    ),
+    Mutant(
         "settling a save",
         "a save that was interrupted asks the ledger what it has stored",
         "store/saving.py",
@@ -424,6 +432,14 @@ FILES = [
             "tests/scenarios/test_durability.py::test_the_connection_that_writes_syncs_fully_unless_told_otherwise",
             "tests/scenarios/test_durability.py::test_every_commit_is_synced_at_least_once_and_a_relaxed_one_is_seen_not_to_be",
         ),
+    ),
+    Mutant(
+        "a retry adds no relations",
+        "a retry stores nothing, and no relation that was removed since",
+        "adapters/sqlite/writing.py",
+        "if placed.new and isinstance(request, Append) and request.relations:",
+        "if isinstance(request, Append) and request.relations:",
+        (SQLITE + "test_a_retry_does_not_bring_back_a_relation_that_was_removed_since",),
     ),
     Mutant(
         "unknown outcome",

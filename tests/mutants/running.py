@@ -43,7 +43,8 @@ def copy_of(mutant: Mutant | None, folder: Path) -> Path:
     """Makes a copy of the library with the mutation in it; returns what goes on the path."""
     copy = folder / "src"
     # With what was compiled, as the times stay the same: importing it is most of a run.
-    shutil.copytree(SOURCE, copy / "everlog", ignore=shutil.ignore_patterns("*-pytest-*.pyc"))
+    # But not what another process is just compiling.
+    shutil.copytree(SOURCE, copy / "everlog", ignore=shutil.ignore_patterns("*.pyc.*"))
     if mutant is not None:
         path = copy / "everlog" / mutant.file
         text = path.read_text(encoding="utf-8")
@@ -67,7 +68,9 @@ def run(copy: Path, tests: Sequence[str], folder: Path) -> list[Ran]:
         [
             *(sys.executable, "-P", "-m", "pytest", "-p", "tests.mutants.watcher", "-q"),
             # native: its tracebacks cost nothing, and nobody reads them.
-            *("-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native", "--timeout=60"),
+            *("-p", "no:cacheprovider", "--tb=native", "--timeout=60"),
+            # Of the plugins that are installed only those that the tests need.
+            *("-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin"),
             *("--basetemp", str(folder / "tmp")),
             *tests,
         ],
@@ -81,6 +84,7 @@ def run(copy: Path, tests: Sequence[str], folder: Path) -> list[Ran]:
             "PYTHONPATH": os.pathsep.join([str(copy), str(ROOT)]),
             COPY: str(copy),
             REPORT: str(report),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             # Whether a mutant is caught must not be a matter of luck.
             "CI": "true",
             "EVERLOG_TEST_SEED": "0",

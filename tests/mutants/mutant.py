@@ -18,3 +18,12 @@ class Mutant:
     replacement: str
     killed_by: tuple[str, ...]
     """Every one of these tests must fail. Without [...], at least one of its cases."""
+
+
+# Where most killers stand.
+MEMORY = "tests/contract/test_memory.py::TestMemory::"
+SQLITE = "tests/contract/test_sqlite.py::TestSqlite::"
+ANYWHERE = (
+    "tests/store/test_cancellation.py::"
+    "test_an_append_called_off_anywhere_is_wholly_there_or_not_and_a_retry_by_id_settles_it"
+)

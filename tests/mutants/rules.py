@@ -1,0 +1,153 @@
+"""Mutants of the rules: stamps, hash and chain, portable JSON, snapshots, handlers."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import MEMORY, SQLITE, Mutant
+
+RULES = [
+    Mutant(
+        "tie-break",
+        "equal stamps are folded by id",
+        "core/fold_order.py",
+        "on_time[i].order < late[j].order",
+        "on_time[i].created <= late[j].created",
+        (SQLITE + "test_a_late_event_with_the_same_stamp_goes_by_its_id",),
+    ),
+    Mutant(
+        "node in the stamp",
+        "two clocks never give the same stamp: the node is its last part",
+        "core/stamp.py",
+        'return f"{self.ms << 16 | self.counter:016x}{self.node}"',
+        """return f"{self.ms << 16 | self.counter:016x}{'0' * 16}\"""",
+        (
+            "tests/core/test_stamp.py::test_a_stamp_is_milliseconds_then_counter_then_node_in_hex",
+            "tests/faults/test_faults_of_the_original.py::test_the_clock_has_no_node",
+        ),
+    ),
+    Mutant(
+        "clock never goes back",
+        "a wall clock that was set back makes the ledger's clock count",
+        "core/stamp.py",
+        "if now_ms > clock.ms:",
+        "if now_ms != clock.ms:",
+        (MEMORY + "test_stamps_ascend_while_the_wall_clock_stands_still_or_goes_back",),
+    ),
+    Mutant(
+        "counter overflow",
+        "a counter that is used up borrows a millisecond",
+        "core/stamp.py",
+        "if clock.counter < _MAX_COUNTER:",
+        "if clock.counter <= _MAX_COUNTER:",
+        ("tests/core/test_stamp.py::test_a_counter_that_is_used_up_borrows_the_next_millisecond",),
+    ),
+    Mutant(
+        "max_offset",
+        "a stamp from too far ahead does not drag the clock along",
+        "core/stamp.py",
+        "if max_offset_ms is not None and ms > now_ms + max_offset_ms:",
+        "if max_offset_ms is not None and ms > now_ms + max_offset_ms + 2**50:",
+        (MEMORY + "test_a_stamp_more_than_the_offset_ahead_is_refused",),
+    ),
+    Mutant(
+        "version in the chain",
+        "the chain covers the version of each record",
+        "core/chain.py",
+        'version.to_bytes(8, "big")',
+        'b"\\0" * 8',
+        ("tests/core/test_vectors.py::test_everlog_computes_the_same_ledger",),
+    ),
+    Mutant(
+        "flags in the chain",
+        "the chain covers the flags of each record",
+        "core/chain.py",
+        'flags.to_bytes(1, "big")',
+        'b"\\0"',
+        ("tests/core/test_vectors.py::test_everlog_computes_the_same_ledger",),
+    ),
+    Mutant(
+        "chain before",
+        "the chain covers all that came before",
+        "core/chain.py",
+        "previous + hash + ",
+        "GENESIS + hash + ",
+        ("tests/core/test_vectors.py::test_everlog_computes_the_same_ledger",),
+    ),
+    Mutant(
+        "stream in the hash",
+        "the hash covers the whole envelope",
+        "core/chain.py",
+        "f',\"stream\":{_quote(stream)}'",
+        "f',\"stream\":{_quote(origin)}'",
+        ("tests/core/test_vectors.py::test_everlog_computes_the_same_ledger",),
+    ),
+    Mutant(
+        "content in the hash",
+        "the hash covers data and meta",
+        "core/chain.py",
+        'f\'{{"data":{data},"meta":{meta}}}\'',
+        'f\'{{"data":{data},"meta":null}}\'',
+        ("tests/core/test_vectors.py::test_commitments_are_hmacs_of_the_canonical_content",),
+    ),
+    Mutant(
+        "NUL",
+        "text that some database refuses is refused by all",
+        "core/portable.py",
+        'if "\\0" in text:',
+        'if "\\0" == text * 2:',
+        (MEMORY + "test_hostile_text_does_not_come_in_by_an_import",),
+    ),
+    Mutant(
+        "surrogates",
+        "half of a surrogate pair is refused",
+        "core/portable.py",
+        "if not text.isascii() and (found := _SURROGATE.search(text)):",
+        'if not text.isascii() and (found := _SURROGATE.search("")):',
+        ("tests/core/test_portable.py::test_text_that_is_not_portable_is_refused_with_its_path",),
+    ),
+    Mutant(
+        "big integers",
+        "an integer that a double cannot hold is refused",
+        "core/portable.py",
+        "if not -MAX_SAFE_INTEGER <= number <= MAX_SAFE_INTEGER:",
+        "if not -(2**99) <= number <= 2**99:",
+        ("tests/core/test_portable.py::test_what_is_not_portable_is_refused_with_its_path",),
+    ),
+    Mutant(
+        "size of an event",
+        "an event has at most 1 MiB",
+        "core/event.py",
+        "if size > MAX_EVENT_BYTES:",
+        "if size > 2 * MAX_EVENT_BYTES:",
+        (MEMORY + "test_an_event_over_1_mib_does_not_come_in_by_an_import",),
+    ),
+    Mutant(
+        "reads back",
+        "what was encoded is read again and compared before it is stored",
+        "core/codec.py",
+        "return bool(self._engine.loads(text) == value)",
+        "return True",
+        (
+            "tests/core/test_events.py::test_what_no_json_can_hold_is_refused_and_never_becomes_null",
+        ),
+    ),
+    Mutant(
+        "snapshot digest",
+        "a snapshot that was changed in the file is not used",
+        "core/snapshot.py",
+        "return digest == _digest(snapshot, state)",
+        "return len(digest) == len(_digest(snapshot, state))",
+        (
+            "tests/store/test_snapshots_kept_whole.py::test_a_sealed_snapshot_is_whole_and_changed_anywhere_it_is_not",
+        ),
+    ),
+    Mutant(
+        "once for what is new",
+        "an effect never runs for a record that comes from elsewhere",
+        "subscriptions/projector.py",
+        "return not hydrated and not outdated",
+        "return not outdated",
+        (
+            "tests/subscriptions/test_projector.py::test_once_on_and_all_tell_new_from_hydrated_and_outdated_records",
+        ),
+    ),
+]

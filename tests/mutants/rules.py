@@ -94,7 +94,7 @@ RULES = [
         "core/portable.py",
         'if "\\0" in text:',
         'if "\\0" == text * 2:',
-        (MEMORY + "test_hostile_text_does_not_come_in_by_an_import",),
+        ("tests/core/test_portable.py::test_text_that_is_not_portable_is_refused_with_its_path",),
     ),
     Mutant(
         "surrogates",

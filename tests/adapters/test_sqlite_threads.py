@@ -81,6 +81,23 @@ def test_several_threads_work_side_by_side() -> None:
     asyncio.run(main())
 
 
+def test_another_thread_begins_only_when_none_is_free() -> None:
+    async def main() -> None:
+        threads = Threads(3, name="as-needed")
+        assert names("as-needed") == []
+        for _ in range(20):
+            await threads.run(int)
+        assert names("as-needed") == ["as-needed_0"]
+        go_on = threading.Event()
+        held = [threads.run(go_on.wait, 20) for _ in range(9)]
+        assert len(names("as-needed")) == 3
+        go_on.set()
+        assert await asyncio.gather(*held) == [True] * 9
+        threads.stop(wait=True)
+
+    asyncio.run(main())
+
+
 def test_stopping_ends_them_after_what_they_were_handed_and_takes_no_more() -> None:
     done: list[int] = []
 

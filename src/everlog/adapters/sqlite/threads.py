@@ -13,11 +13,16 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+_Job = tuple[
+    asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], None], Callable[[], Any]
+]
+"""A loop, its future of the result, what the loop calls with the answer, and what is to be done."""
 
 
 class Threads:
-    """A few threads over one queue. They begin with the first job, and end when they are told to.
+    """A few threads over one queue. They begin when there is a job and none is free for it, so that
+    a program that asks for one thing at a time keeps to one thread, and one connection; and they
+    end when they are told to.
 
     Instead of `ThreadPoolExecutor`: with `run_in_executor` a job has two futures, a condition and a
     further turn of the event loop, which is a third of what a lone append waits for besides the
@@ -29,6 +34,8 @@ class Threads:
         self._count = count
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._unanswered = 0
+        """Jobs handed over whose answer has not come: counted by the loop, which calls `run`."""
         self._stopped = False
 
     def run(self, function: Callable[P, T], *args: P.args, **kw: P.kwargs) -> asyncio.Future[T]:
@@ -40,9 +47,10 @@ class Threads:
             raise RuntimeError(f"the threads {self.name!r} have been stopped")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        if len(self._threads) < self._count:
+        self._unanswered += 1
+        if len(self._threads) < min(self._unanswered, self._count):
             self._start()
-        self._jobs.put((loop, future, lambda: function(*args, **kw)))
+        self._jobs.put((loop, future, self._answered, lambda: function(*args, **kw)))
         return future
 
     def stop(self, *, wait: bool = False) -> None:
@@ -54,6 +62,9 @@ class Threads:
         if wait:
             for thread in self._threads:
                 thread.join()
+
+    def _answered(self) -> None:
+        self._unanswered -= 1
 
     def _start(self) -> None:
         # Daemons: a program may end without closing its store. It then ends them first, see below.
@@ -68,21 +79,24 @@ class Threads:
 
 def _work(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
-        loop, future, function = job
-        if not future.cancelled():
-            _answer(loop, future, function)
-        del job, loop, future, function  # while it waits it keeps nothing alive
+        _do(*job)
+        del job  # while it waits it keeps nothing alive
 
 
-def _answer(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], function: Callable[[], Any]
+def _do(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Any],
+    answered: Callable[[], None],
+    function: Callable[[], Any],
 ) -> None:
-    try:
-        result = function()
-    except BaseException as error:
-        _tell(loop, _fail, future, error)
-    else:
-        _tell(loop, _succeed, future, result)
+    result: object = None
+    if not future.cancelled():
+        try:
+            result = function()
+        except BaseException as error:
+            _tell(loop, _fail, answered, future, error)
+            return
+    _tell(loop, _succeed, answered, future, result)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, tell: Callable[..., None], *args: object) -> None:
@@ -92,12 +106,14 @@ def _tell(loop: asyncio.AbstractEventLoop, tell: Callable[..., None], *args: obj
         return
 
 
-def _succeed(future: asyncio.Future[Any], result: object) -> None:
+def _succeed(answered: Callable[[], None], future: asyncio.Future[Any], result: object) -> None:
+    answered()
     if not future.done():
         future.set_result(result)
 
 
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+def _fail(answered: Callable[[], None], future: asyncio.Future[Any], error: BaseException) -> None:
+    answered()
     if not future.done():
         future.set_exception(error)
 

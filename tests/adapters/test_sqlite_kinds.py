@@ -22,7 +22,7 @@ def another_kind(value: object) -> object:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("column", range(len(ROW)), ids=StoredRecord._fields)
 def test_a_column_of_another_kind_is_named_in_a_page_of_any_size(size: int, column: int) -> None:
-    rows = [(number, *ROW[1:]) for number in range(1, size + 1)]
+    rows: list[tuple[object, ...]] = [(number, *ROW[1:]) for number in range(1, size + 1)]
     odd = list(rows[-1])
     odd[column] = another_kind(odd[column])
     rows[-1] = tuple(odd)

@@ -10,12 +10,14 @@ COMMITTER = [
         "a commit runs where its caller's cancellation does not reach it",
         "store/committer.py",
         "future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()",
-        """[outcome] = await self._ledger.commit([request])
-        if isinstance(outcome, EverlogError):
-            raise outcome
-        if then is not None:
-            then(outcome)
-        return outcome
+        """async def in_callers_task():
+            [outcome] = await self._ledger.commit([request])
+            if isinstance(outcome, EverlogError):
+                raise outcome
+            if then is not None:
+                then(outcome)
+            return outcome
+        return in_callers_task()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()""",
         (
             f"{ANYWHERE}[after INSERT]",

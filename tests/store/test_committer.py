@@ -426,9 +426,9 @@ def test_what_was_queued_when_the_loop_ends_is_told_that_its_outcome_is_unknown(
         async with watched(kind, tmp_path) as (store, watch):
             committer = Committer(store.ledger)
             watch.before.close()
-            waiting = asyncio.create_task(committer.commit(request("in-flight")))
+            waiting = asyncio.ensure_future(committer.commit(request("in-flight")))
             await watch.before.reached.wait()
-            behind = asyncio.create_task(committer.commit(request("behind")))
+            behind = asyncio.ensure_future(committer.commit(request("behind")))
             await turns()
             writing = committer._writing  # pyright: ignore[reportPrivateUsage]
             assert writing is not None

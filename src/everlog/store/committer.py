@@ -50,10 +50,10 @@ class Committer:
         # Everything here serves many callers and must not keep one's variables.
         self._nobodys = Context()
 
-    async def commit(self, request: Request, then: Then | None = None) -> Outcome:
-        """Returns what became of the request; raises the error that it alone ended with.
+    def commit(self, request: Request, then: Then | None = None) -> asyncio.Future[Outcome]:
+        """Queues a request; returns what will become of it, or the error that it alone ends with.
 
-        A caller that is cancelled while the request is queued takes it back; once its batch has
+        A future that is cancelled while the request is queued takes it back; once its batch has
         been handed over, the request is stored or refused whole without it.
         """
         self._owner.check()  # a future of another loop, queued here, would never be answered
@@ -62,7 +62,7 @@ class Committer:
         if not self._busy:  # at once: through the queue, a lone writer would pay a turn of the loop
             self._busy = True
             self._begin()
-        return await future
+        return future
 
     @property
     def idle(self) -> bool:

@@ -17,7 +17,7 @@ from everlog.core.event import Registry
 from everlog.core.record import Record
 from everlog.core.reducer import Reducer
 from everlog.core.selection import Selection
-from everlog.core.sequencer import Append, Head, Identity
+from everlog.core.sequencer import Head, Identity
 from everlog.core.stamp import Clock, parse_stamp, receive
 from everlog.core.stream import ANY, Expectation, check_name
 from everlog.errors import InvalidInput, MisusedStore, ReadOnlyAggregate, UnsavedEvents
@@ -245,7 +245,10 @@ class EventStore:
             relations=relations,
             observed=self._observed.stamp,
         )
-        return await self._append(request, emit=emit, batch=batch)
+        records, hooks = await self._writing.append(request, emit=emit, batch=batch)
+        if hooks:
+            await run_out(hooks)
+        return records
 
     async def append_many(
         self, items: Iterable[To], *, emit: bool = True, batch: str | None = None
@@ -265,7 +268,10 @@ class EventStore:
         """
         self._owner.check()
         request = self._preparer.append_many(list(items), observed=self._observed.stamp)
-        return await self._append(request, emit=emit, batch=batch)
+        records, hooks = await self._writing.append(request, emit=emit, batch=batch)
+        if hooks:
+            await run_out(hooks)
+        return records
 
     async def import_records(
         self,
@@ -791,11 +797,6 @@ class EventStore:
         await self.snapshots.create(type(aggregate), aggregate.log.stream)
 
     # --- below ---
-
-    async def _append(self, request: Append, *, emit: bool, batch: str | None) -> list[Record[Any]]:
-        records, hooks = await self._writing.append(request, emit=emit, batch=batch)
-        await run_out(hooks)
-        return records
 
     async def _idle(self) -> None:
         """Returns when nothing is being written and no hook runs."""

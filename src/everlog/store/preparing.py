@@ -108,7 +108,9 @@ class Preparer:
                 (stream, event, meta, ANY if index else expect, ids[index] if ids else None)
                 for index, event in enumerate(events)
             ]
-        related = [(relation, stream) for relation in _names(relations)] if events else []
+        related: list[tuple[str, str]] = []
+        if relations and events:
+            related = [(relation, stream) for relation in _names(relations)]
         return self._append(items, related, observed)
 
     def append_many(self, items: Sequence[To], *, observed: str) -> Append:
@@ -159,7 +161,8 @@ class Preparer:
         for relation, _ in related:
             check_name("relation", relation)
         relations = tuple(dict.fromkeys(related)) if related else ()
-        return check_whole(Append(tuple(prepared), relations, observed), size=size)
+        request = Append(tuple(prepared), relations, observed)
+        return request if len(prepared) == 1 else check_whole(request, size=size)
 
     def pending(
         self, aggregate: AggregateRoot, event: object, meta: object, *, created: str, origin: str

@@ -14,6 +14,7 @@ from everlog.core.record import Record, StoredRecord
 from everlog.core.sequencer import Append, Import, Placed, check_import
 from everlog.core.stream import check_name
 from everlog.errors import InvalidInput
+from everlog.ports.ledger import Outcome
 from everlog.store.committer import Committer
 from everlog.store.hooks import Hooks
 from everlog.store.observing import Observed
@@ -63,10 +64,12 @@ class Writing:
         self, request: Append, *, emit: bool, batch: str | None
     ) -> tuple[list[Record[Any]], list[asyncio.Task[None]]]:
         """Returns the records of all events of the request, and the hooks to wait for."""
-        placed, records, hooks = await self._place(request, emit=emit, batch=batch)
+        committing, records, hooks = self._begin(request, emit=emit, batch=batch)
+        placed = await committing
+        assert isinstance(placed, Placed)
         if not placed.new:  # a retry
             records = [Record(row, self._registry) for row in placed.records]
-        return records, hooks
+        return records, _to_wait_for(hooks)
 
     async def take_in(
         self,
@@ -85,19 +88,18 @@ class Writing:
                     await thread.run(check_import, request)
                 else:
                     check_import(request)
-                placed, _, hooks = await self._place(request, emit=emit, batch=batch)
-                await run_out(hooks)
+                committing, _, hooks = self._begin(request, emit=emit, batch=batch)
+                placed = await committing
+                assert isinstance(placed, Placed)
+                await run_out(_to_wait_for(hooks))
                 stored += len(placed.new)
                 known += len(placed.records) - len(placed.new)
         return Imported(stored, known)
 
-    async def _place(
+    def _begin(
         self, request: Append | Import, *, emit: bool, batch: str | None
-    ) -> tuple[Placed, list[Record[Any]], list[asyncio.Task[None]]]:
-        """Returns what became of the request, the records that are new, and the hooks to wait for.
-
-        Inside a hook or handler there are none to wait for: it would wait for itself.
-        """
+    ) -> tuple[asyncio.Future[Outcome], list[Record[Any]], list[asyncio.Task[None]]]:
+        """Returns what will become of the request; with it come new records and started hooks."""
         if batch is not None:
             check_name("batch key", batch)
         context = copy_context()
@@ -114,9 +116,12 @@ class Writing:
                 if emit and self._hooks.any:
                     hooks.extend(self._hooks.start(Appended(tuple(records), batch), context))
 
-        placed = await self._committer.commit(request, then)
-        assert isinstance(placed, Placed)
-        return placed, records, [] if inside_handler() else hooks
+        return self._committer.commit(request, then), records, hooks
+
+
+def _to_wait_for(hooks: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
+    """Returns the hooks, but none inside a hook or handler: it would wait for itself."""
+    return [] if hooks and inside_handler() else hooks
 
 
 async def run_out(hooks: Sequence[asyncio.Task[None]]) -> None:

@@ -57,8 +57,12 @@ def fold_start(
         if selection.relation is not None:
             row = connection.execute(schema.SELECT_REVISION, (selection.relation,)).fetchone()
             revision = 0 if row is None else row[0]
-        resolved = _resolve(connection, selection)
-        snapshot = None if key is None else find_snapshot(connection, key)
+        snapshot: Snapshot | None = None
+        head: int | None = None
+        if key is not None:
+            head, *found = connection.execute(schema.SELECT_HEAD_AND_SNAPSHOT, _of(key)).fetchone()
+            snapshot = None if found[0] is None else Snapshot(key, *found)
+        resolved = _resolve(connection, selection, head)
         if (
             snapshot is not None
             and snapshot.revision == revision
@@ -93,11 +97,12 @@ def names(connection: sqlite3.Connection, statement: str, keys: Sequence[str]) -
 
 def find_snapshot(connection: sqlite3.Connection, key: SnapshotKey) -> Snapshot | None:
     """Returns the stored snapshot, whether it holds or not."""
-    row = connection.execute(
-        schema.SELECT_SNAPSHOT,
-        (key.scope, key.reducer, key.reducer_version, key.shape, key.filter),
-    ).fetchone()
+    row = connection.execute(schema.SELECT_SNAPSHOT, _of(key)).fetchone()
     return None if row is None else Snapshot(key, *row)
+
+
+def _of(key: SnapshotKey) -> tuple[str, str, int, str, str]:
+    return key.scope, key.reducer, key.reducer_version, key.shape, key.filter
 
 
 def head(connection: sqlite3.Connection) -> Head:
@@ -154,8 +159,12 @@ def _check_snapshots(connection: sqlite3.Connection) -> Iterator[Problem]:
             )
 
 
-def _resolve(connection: sqlite3.Connection, selection: Selection) -> Selection:
-    [position] = connection.execute(schema.SELECT_POSITION).fetchone()
+def _resolve(
+    connection: sqlite3.Connection, selection: Selection, position: int | None = None
+) -> Selection:
+    if position is None:
+        [position] = connection.execute(schema.SELECT_POSITION).fetchone()
+        assert position is not None
     until = position if selection.until is None else min(selection.until, position)
     streams = selection.streams
     if selection.relation is not None:

@@ -184,6 +184,12 @@ SELECT_SNAPSHOT = (
     "SELECT position, created, id, version, count, revision, state FROM snapshots "
     "WHERE scope = ? AND reducer = ? AND reducer_version = ? AND shape = ? AND filter = ?"
 )
+# What a fold begins with, in one statement.
+SELECT_HEAD_AND_SNAPSHOT = (
+    "SELECT ledger.position, s.position, created, s.id, version, count, revision, state "
+    "FROM ledger LEFT JOIN snapshots AS s ON "
+    "scope = ? AND reducer = ? AND reducer_version = ? AND shape = ? AND filter = ?"
+)
 SELECT_SNAPSHOTS = (
     "SELECT scope, reducer, reducer_version, shape, filter, position, created, id, version, "
     "count, revision, state FROM snapshots"

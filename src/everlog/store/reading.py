@@ -91,6 +91,15 @@ class _Iteration(AsyncIterator[Record[E]]):
                 return Record(row, self._registry)
             await self._turn_page()
 
+    async def rest_of_page(self) -> list[Record[E]]:
+        if self._next == len(self._rows):
+            try:
+                await self._turn_page()
+            except StopAsyncIteration:
+                return []
+        rows, self._next = self._rows[self._next :], len(self._rows)
+        return [Record(row, self._registry) for row in rows]
+
     async def _turn_page(self) -> None:
         while True:
             if self._ended:
@@ -151,3 +160,13 @@ def _whole(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise InvalidInput(f"{name}={value!r} must be a whole number from 0")
     return value
+
+
+async def rest_of_page(iteration: AsyncIterator[Record[E]]) -> list[Record[E]]:
+    """Returns what an iteration over a reading gives before it reads again; nothing at its end.
+
+    For who crosses threads once a page and not once a record.
+    """
+    if not isinstance(iteration, _Iteration):
+        raise TypeError(f"{iteration!r} is no iteration over a reading")
+    return await iteration.rest_of_page()

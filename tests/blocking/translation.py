@@ -56,6 +56,13 @@ waits is what cancelling is to the async store.""",
             "so it must not do anything else that counts; it runs in the calling thread.",
         )
     ],
+    "Ledger": [
+        (
+            "`ForkedConnection` in a forked child,\n`WrongEventLoop` in another event loop, and",
+            "`ForkedConnection` in a forked child,\nand",
+        )
+    ],
+    "Ledger.commit": [("Cancelling the caller", "Interrupting the caller")],
     "EventStore.drained": [
         (
             """\

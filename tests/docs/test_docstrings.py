@@ -12,10 +12,14 @@ from typing import Any
 import pytest
 
 import everlog
+import everlog.blocking.ledger
+import everlog.blocking.portal
 import everlog.core.misfit
 import everlog.errors
 import everlog.testing
-from everlog import AggregateRoot, EventStore, Projector, Reading
+from everlog import AggregateRoot, EventStore, Projector, Reading, blocking
+from everlog.blocking.relations import Relations as BlockingRelations
+from everlog.blocking.snapshots import Snapshots as BlockingSnapshots
 from everlog.store.relations import Relations
 from everlog.store.snapshots import Snapshots
 from tests.docs.docstring_examples import (
@@ -26,7 +30,7 @@ from tests.docs.docstring_examples import (
     failures_of,
     without_example,
 )
-from tests.docs.users import a_store_with_a_user
+from tests.docs.users import a_blocking_store_with_a_user, a_store_with_a_user
 
 PACKAGE = Path(everlog.__file__).parent
 DOCSTRINGS = list(docstrings_below(PACKAGE))
@@ -39,6 +43,12 @@ METHODS_TOO: tuple[type[Any], ...] = (
     Reading,
     Relations,
     Snapshots,
+    blocking.AggregateRoot,
+    blocking.EventStore,
+    blocking.Projector,
+    blocking.Reading,
+    BlockingRelations,
+    BlockingSnapshots,
 )
 # What an aggregate calls; `AggregateRoot.push` and `.snapshot` have the examples.
 NOT_CALLED_BY_PROGRAMS = {
@@ -53,7 +63,7 @@ def name_of(thing: Any) -> str:
 
 def public_callables() -> Iterator[str]:
     """The names, in full, of the functions, classes and methods that a program may call."""
-    for module in (everlog, everlog.testing):
+    for module in (everlog, everlog.testing, blocking):
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):
@@ -67,12 +77,14 @@ def public_callables() -> Iterator[str]:
                     yield name_of(function)
 
 
-REQUIRED = sorted({"everlog", *public_callables()} - NOT_CALLED_BY_PROGRAMS)
+REQUIRED = sorted({"everlog", "everlog.blocking", *public_callables()} - NOT_CALLED_BY_PROGRAMS)
 
 
 def prepared_for(docstring: Docstring) -> Prepare:
     """Examples of the public face begin with the names of `everlog`; others with their module's."""
     if docstring.name in REQUIRED:
+        if docstring.name.startswith("everlog.blocking"):
+            return a_blocking_store_with_a_user
         return a_store_with_a_user
 
     @asynccontextmanager
@@ -118,6 +130,7 @@ def test_the_public_callables_are_found_in_all_their_kinds() -> None:
         "everlog.store.event_store.EventStore.capabilities",  # a property
         "everlog.store.relations.Relations.add",  # of an attribute of a store
         "everlog.testing.builders.record_of",
+        "everlog.blocking.event_store.EventStore.read",
     } <= set(REQUIRED)
 
 
@@ -177,6 +190,14 @@ def test_an_example_that_is_not_true_is_told(example: str, told: str) -> None:
 )
 def test_an_example_that_is_true_passes(example: str) -> None:
     assert failures_of(docstring(example), a_store_with_a_user) == []
+
+
+def test_an_example_of_the_blocking_store_is_told_when_it_is_not_true() -> None:
+    wrong = docstring(">>> store.get(User, 'user-1')\n<User 'user-1' version 7>")
+    [failure] = failures_of(wrong, a_blocking_store_with_a_user)
+    assert "version 2" in failure
+    right = docstring(">>> store.get(User, 'user-1')\n<User 'user-1' version 2>")
+    assert failures_of(right, a_blocking_store_with_a_user) == []
 
 
 def test_a_public_callable_without_an_example_is_told() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, RootModel
 
 import everlog
-from everlog import AggregateRoot, EventStore, Record, event, reducer
+from everlog import AggregateRoot, EventStore, Record, blocking, event, reducer
 from everlog.ports.seams import Seams
 from everlog.testing import FakeClock, deterministic_bytes, record_of, scenario
 
@@ -89,6 +89,39 @@ _NAMES: list[Any] = [
     scenario,
     timedelta,
 ]
+
+
+class BlockingUser(blocking.AggregateRoot, name="user"):
+    email: str = ""
+
+    def apply(self, record: Record) -> None:
+        match record.data:
+            case UserCreated(email=email) | EmailSet(root=email):
+                self.email = email
+            case _:
+                pass
+
+    def set_email(self, email: str) -> Self:
+        return self.push(EmailSet(email))
+
+
+BlockingUser.__name__ = BlockingUser.__qualname__ = "User"
+
+
+@asynccontextmanager
+async def a_blocking_store_with_a_user() -> AsyncGenerator[dict[str, Any], None]:
+    """Prepares the same for `everlog.blocking`, in a running event loop, as notebooks have one."""
+    with blocking.EventStore.open("memory:", events=EVENTS, clock=FakeClock()) as store:
+        store.append("user-1", UserCreated(email="jane@doe.com"))
+        store.append("user-1", EmailSet("jane@work.com"))
+        yield {
+            **{value.__name__: value for value in _NAMES},
+            **{name: getattr(blocking, name) for name in blocking.__all__},
+            "UTC": UTC,
+            "User": BlockingUser,
+            "store": store,
+            "user_reducer": user_reducer,
+        }
 
 
 @asynccontextmanager

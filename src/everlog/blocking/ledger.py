@@ -26,7 +26,7 @@ class Ledger:
     never later finds a record at or below P. A reader never sees part of a request.
 
     Methods raise `StoreClosed` after `close`, `ForkedConnection` in a forked child,
-    `WrongEventLoop` in another event loop, and `StorageError` where the place itself fails.
+    and `StorageError` where the place itself fails.
     """
 
     def __init__(self, portal: Portal, ledger: AsyncLedger) -> None:
@@ -69,8 +69,8 @@ class Ledger:
         everything committed before, by any process, and the requests before it in the batch.
 
         Raises `StorageError` if the transaction as a whole failed: then nothing was written, except
-        that `OutcomeUnknown` leaves it open. Cancelling the caller does not stop a commit that has
-        begun.
+        that `OutcomeUnknown` leaves it open. Interrupting the caller does not stop a commit that
+        has begun.
         """
         return self._portal.run(self._ledger.commit, requests)
 

@@ -183,10 +183,18 @@ class _StandIn:
         self, *aggregates: AggregateRoot, emit: bool = True, batch: str | None = None
     ) -> None:
         for aggregate in aggregates:
-            self.saved += aggregate.log.pending
-            aggregate.log.saved({record.id: record.version for record in aggregate.log.pending})
+            self.save_now(aggregate, emit=emit, batch=batch)
 
     async def snapshot_aggregate(self, aggregate: AggregateRoot) -> None:
+        self.snapshot_now(aggregate)
+
+    # What an aggregate of everlog.blocking calls.
+
+    def save_now(self, aggregate: AggregateRoot, *, emit: bool, batch: str | None) -> None:
+        self.saved += aggregate.log.pending
+        aggregate.log.saved({record.id: record.version for record in aggregate.log.pending})
+
+    def snapshot_now(self, aggregate: AggregateRoot) -> None:
         if aggregate.log.is_dirty:
             raise UnsavedEvents(
                 f"{aggregate!r} has events that are not saved; await its save() first"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast, overload
 
+from everlog.blocking.projector import Projector as BlockingProjector
+from everlog.blocking.projector import asynchronous
 from everlog.core.aggregate import AggregateRoot
 from everlog.core.reducer import Reducer
 from everlog.errors import InvalidInput
@@ -21,7 +23,9 @@ def scenario(subject: Reducer[S], *, stream: str | None = None) -> ReducerScenar
 @overload
 def scenario(subject: type[A], *, stream: str | None = None) -> AggregateScenario[A]: ...
 @overload
-def scenario(subject: Projector, *, stream: str | None = None) -> ProjectorScenario: ...
+def scenario(
+    subject: Projector | BlockingProjector, *, stream: str | None = None
+) -> ProjectorScenario: ...
 def scenario(subject: Any, *, stream: str | None = None) -> Any:
     """Begins a test of a reducer, an aggregate class or a projector, without any store.
 
@@ -43,6 +47,8 @@ def scenario(subject: Any, *, stream: str | None = None) -> Any:
     """
     if isinstance(subject, Reducer):
         return ReducerScenario(cast("Reducer[object]", subject), stream)
+    if isinstance(subject, BlockingProjector):
+        subject = asynchronous(subject)
     if isinstance(subject, Projector):
         return ProjectorScenario(subject, stream)
     if isinstance(subject, type) and issubclass(subject, AggregateRoot):

@@ -1,0 +1,159 @@
+"""Compares each class of `everlog.blocking` with the async one, as they are when they run."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import everlog
+from everlog import blocking
+from everlog.blocking.ledger import Ledger
+from everlog.blocking.relations import Relations
+from everlog.blocking.snapshots import Snapshots
+from everlog.ports.ledger import Ledger as AsyncLedger
+from everlog.store.relations import Relations as AsyncRelations
+from everlog.store.snapshots import Snapshots as AsyncSnapshots
+from tests.blocking import translation
+
+TWINS: tuple[tuple[type[Any], type[Any]], ...] = (
+    (everlog.AggregateRoot, blocking.AggregateRoot),
+    (everlog.EventStore, blocking.EventStore),
+    (everlog.Projector, blocking.Projector),
+    (everlog.Reading, blocking.Reading),
+    (AsyncLedger, Ledger),
+    (AsyncRelations, Relations),
+    (AsyncSnapshots, Snapshots),
+)
+
+ONE_SIDED: Mapping[str, str] = {
+    "EventStore.pend": "what aggregates of the async store call; blocking: BlockingSaver.pend",
+    "EventStore.snapshot_aggregate": "likewise, BlockingSaver.snapshot_now",
+    "Ledger.of": "how an adapter of one's own gets to the loop of the portal",
+}
+"""Methods that only one of the two has, and why."""
+
+DUNDERS = {"__aenter__": "__enter__", "__aexit__": "__exit__", "__aiter__": "__iter__"}
+"""What else is public, by the name of the async class and of the blocking one."""
+CONSTRUCTED = {"EventStore", "Projector"}
+"""Classes that programs make themselves: their constructors are public."""
+
+
+def differences(theirs: type[Any], ours: type[Any]) -> list[str]:
+    """Returns what the blocking class has otherwise than the async one, in words."""
+    name = theirs.__name__
+    found = list(_docstrings(name, theirs.__doc__, ours.__doc__))
+    there, here = _members_of(theirs), _members_of(ours)
+    for member in there.keys() | here.keys():
+        where = f"{name}.{member}"
+        if member not in here:
+            found.append(f"{where} is missing")
+        elif member not in there:
+            found.append(f"{where} is not in the async class")
+        else:
+            found += _members(where, there[member], here[member])
+    fields, other = _fields_of(theirs), _fields_of(ours)
+    found += [
+        f"{name}.{field} is declared otherwise"
+        for field in fields.keys() | other.keys()
+        if fields.get(field) != other.get(field)
+    ]
+    return sorted(found)
+
+
+def _members_of(cls: type[Any]) -> dict[str, Any]:
+    """Returns the public members that a class defines itself, by their name in the blocking one."""
+    # The async reading has an __iter__, too: it says that it is not for a plain `for`.
+    public = {one if one in vars(cls) else other for one, other in DUNDERS.items()}
+    if cls.__name__ in CONSTRUCTED:
+        public.add("__init__")
+    return {
+        DUNDERS.get(name, name): member
+        for name, member in vars(cls).items()
+        if (not name.startswith("_") or name in public)
+        and (callable(member) or isinstance(member, (property, staticmethod, classmethod)))
+        and f"{cls.__name__}.{name}" not in ONE_SIDED
+    }
+
+
+def _fields_of(cls: type[Any]) -> dict[str, Any]:
+    """Returns the declared public attributes, also of bases."""
+    return {
+        name: kind
+        for base in reversed(cls.__mro__)
+        for name, kind in inspect.get_annotations(base).items()
+        if not name.startswith("_")
+    }
+
+
+def _members(where: str, there: Any, here: Any) -> Iterator[str]:
+    if type(there) is not type(here):
+        yield f"{where} is a {type(here).__name__}, not a {type(there).__name__}"
+        return
+    theirs, ours = _function_of(there), _function_of(here)
+    yield from _docstrings(where, theirs.__doc__, ours.__doc__)
+    yield from _signatures(where, theirs, ours)
+    theirs_over, ours_over = typing.get_overloads(theirs), typing.get_overloads(ours)
+    if len(theirs_over) != len(ours_over):
+        yield f"{where} has {len(ours_over)} overloads, not {len(theirs_over)}"
+    for one, other in zip(theirs_over, ours_over, strict=False):
+        yield from _signatures(f"an overload of {where}", one, other)
+    if inspect.iscoroutinefunction(ours):
+        yield f"{where} is to be awaited"
+
+
+def _function_of(member: Any) -> Any:
+    if isinstance(member, property):
+        return member.fget
+    return inspect.unwrap(member)
+
+
+def _signatures(where: str, theirs: Any, ours: Any) -> Iterator[str]:
+    wanted, found = _parameters(theirs, translated=True), _parameters(ours, translated=False)
+    for one, other in zip(wanted, found, strict=False):
+        if one != other:
+            yield f"{where} takes {other}, not {one}"
+    if len(wanted) != len(found):
+        yield f"{where} takes {len(found)} arguments, not {len(wanted)}"
+    if _returned(theirs, translated=True) != _returned(ours, translated=False):
+        yield f"{where} returns {_returned(ours, translated=False)}"
+
+
+def _parameters(function: Any, *, translated: bool) -> list[str]:
+    return [
+        " ".join(
+            [
+                parameter.kind.description,
+                parameter.name,
+                _annotation(parameter.annotation, translated=translated),
+                "" if parameter.default is parameter.empty else f"= {parameter.default!r}",
+            ]
+        )
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+
+
+ITERATORS = {"AsyncIterator[Record[E]]": "Iterator[Record[E]]"}
+
+
+def _returned(function: Any, *, translated: bool) -> str:
+    text = _annotation(inspect.signature(function).return_annotation, translated=translated)
+    return ITERATORS.get(text, text) if translated else text
+
+
+def _annotation(annotation: Any, *, translated: bool) -> str:
+    if annotation is inspect.Parameter.empty:
+        return ""
+    assert isinstance(annotation, str), "annotations are texts: from __future__ import annotations"
+    return translation.annotation(annotation) if translated else annotation
+
+
+def _docstrings(where: str, theirs: str | None, ours: str | None) -> Iterator[str]:
+    if theirs is None or ours is None:
+        if theirs is not ours:
+            yield f"{where} has no docstring, or has one alone"
+        return
+    wanted = translation.docstring(where, inspect.cleandoc(theirs))
+    if not translation.same_docstring(wanted, inspect.cleandoc(ours)):
+        yield f"{where} says something else than the async one"

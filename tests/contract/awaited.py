@@ -49,12 +49,12 @@ class Bridge:
 class Awaited:
     """A blocking object with the methods of the async one."""
 
-    def __init__(self, blocking: Any, theirs: type[Any]) -> None:
-        self._blocking = blocking
+    def __init__(self, there: Any, theirs: type[Any]) -> None:
+        self.blocking = there
         self._theirs = theirs
 
     def __getattr__(self, name: str) -> Any:
-        member = getattr(self._blocking, name)
+        member = getattr(self.blocking, name)
         if name == "relations":
             return Awaited(member, Relations)
         if name == "snapshots":
@@ -79,10 +79,10 @@ class Awaited:
         return direct
 
     async def __aenter__(self) -> Any:
-        return await in_thread(self._blocking.__enter__)
+        return await in_thread(self.blocking.__enter__)
 
     async def __aexit__(self, *error: Any) -> None:
-        await in_thread(lambda: self._blocking.__exit__(*error))
+        await in_thread(lambda: self.blocking.__exit__(*error))
 
 
 class AwaitedReading:
@@ -108,8 +108,8 @@ def _plain(argument: Any) -> Any:
     """Returns an argument as a blocking program would pass it."""
     if isinstance(argument, AwaitedReading):
         return argument.reading
-    if isinstance(argument, AsyncIterator):
-        return _iterated(cast("AsyncIterator[Any]", argument), asyncio.get_running_loop())
+    if issubclass(type(argument), AsyncIterator):
+        return _iterated(argument, asyncio.get_running_loop())
     return argument
 
 

@@ -50,7 +50,7 @@ class BlockingContract(StoreContract):
 
         def use_in_a_loop() -> int:
             async def use() -> int:
-                blocking_store: blocking.EventStore = store._blocking
+                blocking_store: blocking.EventStore = store.blocking
                 blocking_store.append("a", Noted(2))
                 return len(blocking_store.read().to_list())
 
@@ -99,4 +99,4 @@ def test_the_topics_call_the_blocking_store() -> None:
 
     store: Any = asyncio.run(made())
     assert isinstance(store, Awaited)
-    assert type(store._blocking) is blocking.EventStore
+    assert type(store.blocking) is blocking.EventStore

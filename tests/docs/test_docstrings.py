@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 
 import everlog
-import everlog.blocking.ledger
-import everlog.blocking.portal
 import everlog.core.misfit
 import everlog.errors
 import everlog.testing

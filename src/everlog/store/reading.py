@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from everlog.core.event import Registry
 from everlog.core.record import Record, StoredRecord
@@ -167,6 +167,4 @@ async def rest_of_page(iteration: AsyncIterator[Record[E]]) -> list[Record[E]]:
 
     For who crosses threads once a page and not once a record.
     """
-    if not isinstance(iteration, _Iteration):
-        raise TypeError(f"{iteration!r} is no iteration over a reading")
-    return await iteration.rest_of_page()
+    return await cast("_Iteration[E]", iteration).rest_of_page()

@@ -442,7 +442,7 @@ class StoreClosed(MisusedStore):
     >>> await store.info()
     Traceback (most recent call last):
         ...
-    everlog.errors.StoreClosed: the store is closed; use it inside `async with EventStore.open(...)`
+    everlog.errors.StoreClosed: the store is closed; use it inside the `with` block that opens it
     """
 
 

@@ -119,8 +119,19 @@ TWINS = [
                     block=IMPORT_BLOCK,
                 )
             """,
+            "past": """
+                return self._portal.here(
+                    self._store.past,
+                    stream,
+                    event,
+                    created=created,
+                    meta=meta,
+                    id=id,
+                    origin=origin,
+                )
+            """,
             "read": """
-                reading = self._portal.call(
+                reading = self._portal.here(
                     self._store.read,
                     stream,
                     streams=streams,
@@ -135,7 +146,7 @@ TWINS = [
                 return Reading(self._portal, reading)
             """,
             "new": """
-                return self._saver.adopt(self._portal.call(self._store.new, cls, id=id))
+                return self._saver.adopt(self._portal.here(self._store.new, cls, id=id))
             """,
             "get": """
                 found = self._portal.run(

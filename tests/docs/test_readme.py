@@ -33,7 +33,7 @@ def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_quick_start_of_the_readme_runs_and_says_what_it_should(tmp_path: Path) -> None:
-    [program] = code_of(ROOT / "README.md", "python")
+    program, blocking = code_of(ROOT / "README.md", "python")
     done = run(program, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -42,10 +42,14 @@ def test_the_quick_start_of_the_readme_runs_and_says_what_it_should(tmp_path: Pa
         "3 3 money:deposited Deposited(cents=250)",
         "750 cents",
     ]
+    (tmp_path / "blocking").mkdir()
+    done = run(blocking, tmp_path / "blocking")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["1 1 money:deposited Deposited(cents=500)"]
 
 
 def test_the_quick_start_is_as_short_as_it_says() -> None:
-    [program] = code_of(ROOT / "README.md", "python")
+    program, _ = code_of(ROOT / "README.md", "python")
     statements = [line for line in program.splitlines() if line.strip()]
     assert len(statements) <= 25
 

@@ -64,8 +64,15 @@ SHOWN = {
         "{'user-1': 'jane@new.com'} {'user:created': 1}",
         "{'user-1': 'jane@new.com'} {'user:created': 3}",
     ],
+    "blocking_threads.py": [
+        "100 users; 100 lines, the last at version 100",
+        "nothing is lost: True",
+    ],
     "testing.py": ["ok: a user has the last name that was given", "ok: the clock is in your hand"],
 }
+BLOCKING = ("aggregates", "first_store", "projectors", "reading_and_appending", "reducers")
+# What the async program prints, word for word.
+SHOWN.update({f"blocking_{name}.py": SHOWN[f"{name}.py"] for name in BLOCKING})
 
 
 def run(name: str, folder: Path) -> str:
@@ -92,9 +99,10 @@ def test_a_program_of_the_quick_start_prints_what_it_promises(name: str, tmp_pat
         place = found + len(line)
 
 
-def test_the_first_store_is_still_there_when_it_is_opened_again(tmp_path: Path) -> None:
-    run("first_store.py", tmp_path)
-    again = run("first_store.py", tmp_path)
+@pytest.mark.parametrize("first", ["first_store.py", "blocking_first_store.py"])
+def test_the_first_store_is_still_there_when_it_is_opened_again(first: str, tmp_path: Path) -> None:
+    run(first, tmp_path)
+    again = run("blocking_first_store.py", tmp_path)  # one file for both APIs
     assert "1 1 user:created" in again
     assert "2 2 user:created" in again
 

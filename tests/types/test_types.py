@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAMS = [
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "examples/quickstart").glob("*.py")),
+    "tests/types/blocking_assertions.py",
     "tests/types/typing_assertions.py",
 ]
-ASSERTIONS = (ROOT / "tests/types/typing_assertions.py").read_text()
 
 
 def mypy(*files: str) -> str:
@@ -58,9 +58,10 @@ def test_type_checkers_accept_the_quick_start(check: Check) -> None:
 
 
 @CHECKERS
-def test_every_line_that_must_be_an_error_is_one(check: Check, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["typing_assertions.py", "blocking_assertions.py"])
+def test_every_line_that_must_be_an_error_is_one(check: Check, name: str, tmp_path: Path) -> None:
     # Without the ignores, to see that they hide something, and nothing else.
-    lines = ASSERTIONS.splitlines()
+    lines = (ROOT / "tests/types" / name).read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if "  # type: ignore" in line}
     assert len(wrong) >= 6
     bare = tmp_path / "assertions.py"

@@ -255,8 +255,14 @@ class EventStore:
         >>> store.reduce(user_reducer, "user-1").email  # it happened before the others
         'jane@work.com'
         """
-        return self._portal.call(
-            self._store.past, stream, event, created=created, meta=meta, id=id, origin=origin
+        return self._portal.here(
+            self._store.past,
+            stream,
+            event,
+            created=created,
+            meta=meta,
+            id=id,
+            origin=origin,
         )
 
     @overload
@@ -320,7 +326,7 @@ class EventStore:
         >>> store.read(backwards=True, limit=1).to_list()
         [<Record 2 user:email-set of 'user-1' version 2 id ...>]
         """
-        reading = self._portal.call(
+        reading = self._portal.here(
             self._store.read,
             stream,
             streams=streams,
@@ -406,7 +412,7 @@ class EventStore:
         >>> store.new(User).id
         'user-...'
         """
-        return self._saver.adopt(self._portal.call(self._store.new, cls, id=id))
+        return self._saver.adopt(self._portal.here(self._store.new, cls, id=id))
 
     def get(
         self,

@@ -58,12 +58,14 @@ class HandlerThreads(ThreadPoolExecutor):
             self._hand_out()
         return future
 
+    @property
+    def run_this(self) -> bool:
+        """Whether the current thread is one of these."""
+        return getattr(self._here, "is_one", False)
+
     @contextmanager
     def waiting(self) -> Generator[None]:
-        """Says that the thread, if it is one of these, waits for the portal inside."""
-        if not getattr(self._here, "is_one", False):
-            yield
-            return
+        """Says that the current thread, one of these, waits for the portal inside."""
         with self._change:
             self._busy -= 1
             self._hand_out()

@@ -14,6 +14,7 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from everlog.blocking.handler_threads import HandlerThreads
 from everlog.errors import ForkedConnection, MisusedStore
+from everlog.ports.owner import acting_for
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,6 +91,14 @@ class Portal:
 
         return self._wait_for(_Call(self._loop, called))
 
+    def here(self, function: Callable[P, T], *args: P.args, **kw: P.kwargs) -> T:
+        """Returns what a function of a store returns, run in the caller's own thread.
+
+        For those that wait for nothing and change nothing in the store but its source of ids.
+        """
+        with acting_for(self._loop):
+            return function(*args, **kw)
+
     def _wait_for(self, call: _Call[T]) -> T:
         if self.forked:
             raise ForkedConnection(
@@ -102,6 +111,8 @@ class Portal:
                 "`async def` hook or handler, a reducer or an aggregate's apply. Make a hook or "
                 "handler a plain `def`, which runs in a thread of its own; or use the async store"
             )
+        if not self._handlers.run_this:
+            return call.result()
         with self._handlers.waiting():
             return call.result()
 

@@ -22,7 +22,7 @@ class BlockingSaver:
 
     def pend(self, aggregate: AggregateRoot, event: object, meta: object) -> Record[Any]:
         """Returns the event as a pending record with its final id, validated."""
-        return self._portal.call(self._store.pend, aggregate, event, meta)
+        return self._portal.here(self._store.pend, aggregate, event, meta)
 
     def save_now(self, aggregate: AggregateRoot, *, emit: bool, batch: str | None) -> None:
         """Appends the pending events of an aggregate; called by `blocking.AggregateRoot.save`."""

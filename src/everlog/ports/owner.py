@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from everlog.errors import ForkedConnection, StoreClosed, WrongEventLoop
 
@@ -34,14 +37,31 @@ class Owner:
             )
         if self.closed:
             raise StoreClosed(
-                f"{self._what} is closed; use it inside `async with EventStore.open(...)`"
+                f"{self._what} is closed; use it inside the `with` block that opens it"
             )
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:  # `read` and `new` are not awaited: they can be called anywhere
             running = None
-        if running is not self._loop:
+        if running is not self._loop and getattr(_acting, "loop", None) is not self._loop:
             raise WrongEventLoop(
                 f"{self._what} was opened in another event loop than the one running here; "
                 "open a store in each loop, they can share one file"
             )
+
+
+_acting = threading.local()
+
+
+@contextmanager
+def acting_for(loop: asyncio.AbstractEventLoop) -> Generator[None]:
+    """Lets this thread call what waits for nothing, and changes nothing, in the place of a loop.
+
+    For a store that many threads share: it spares them the way to its loop and back.
+    """
+    before = getattr(_acting, "loop", None)
+    _acting.loop = loop
+    try:
+        yield
+    finally:
+        _acting.loop = before

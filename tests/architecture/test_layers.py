@@ -58,6 +58,11 @@ def test_every_module_imports_only_what_its_layer_may() -> None:
         ("core/planted.py", "from threading import Lock", "Core has no clock"),
         ("core/planted.py", "def f() -> None:\n    import asyncio", "Core has no clock"),
         ("store/planted.py", "import sqlite3", "Only everlog.adapters.sqlite imports sqlite3"),
+        ("store/planted.py", "import everlog.blocking", "A layer imports only those below it"),
+        ("blocking/planted.py", "import everlog", "Nothing in the package imports its public face"),
+        ("blocking/planted.py", "import everlog.testing", "A layer imports only those below it"),
+        ("blocking/planted.py", "import everlog.adapters.memory", "Only everlog.connect imports"),
+        ("blocking/planted.py", "import sqlite3", "Only everlog.adapters.sqlite imports sqlite3"),
     ],
 )
 def test_a_planted_violation_goes_red(copy: Path, module: str, planted: str, contract: str) -> None:

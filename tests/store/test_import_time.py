@@ -21,6 +21,7 @@ NOT_NEEDED = {
     "email",
     "unittest",
     "everlog.adapters",
+    "everlog.blocking",
     "everlog.testing",
 }
 """Not here: ssl, socket and subprocess, which asyncio loads by itself."""
@@ -45,12 +46,18 @@ def test_import_everlog_loads_no_engine_no_driver_and_no_adapter() -> None:
     assert loaded & NOT_NEEDED == set()
 
 
+def test_import_everlog_blocking_brings_nothing_else_and_starts_no_thread() -> None:
+    program = "import everlog.blocking, threading; assert threading.active_count() == 1"
+    assert loaded_by(program) & NOT_NEEDED == {"everlog.blocking"}
+
+
 @pytest.mark.parametrize(
     ("program", "brings"),
     [
         ("import everlog, pydantic", "pydantic"),
         ("import everlog.connect, everlog.adapters.sqlite.ledger", "sqlite3"),
         ("import everlog, multiprocessing", "multiprocessing"),
+        ("import everlog.blocking", "everlog.blocking"),
     ],
 )
 def test_a_module_that_is_loaded_too_early_is_seen(program: str, brings: str) -> None:

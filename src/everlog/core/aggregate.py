@@ -124,7 +124,7 @@ class AggregateRoot:
         name = type(self).__qualname__
         raise EventDefinitionError(
             f"{name}() belongs to no store; use store.new({name}) or "
-            f"await store.get({name}, stream)"
+            f"store.get({name}, stream)"
         )
 
     def apply(self, record: Record[Any]) -> None:

@@ -787,7 +787,7 @@ class EventStore:
         """Stores a snapshot of an aggregate; called by `AggregateRoot.snapshot`."""
         if aggregate.log.is_dirty:
             raise UnsavedEvents(
-                f"{aggregate!r} has events that are not saved; await its save() first"
+                f"{aggregate!r} has events that are not saved; save it first"
             )
         if aggregate.log.read_only:
             raise ReadOnlyAggregate(

@@ -197,7 +197,7 @@ class _StandIn:
     def snapshot_now(self, aggregate: AggregateRoot) -> None:
         if aggregate.log.is_dirty:
             raise UnsavedEvents(
-                f"{aggregate!r} has events that are not saved; await its save() first"
+                f"{aggregate!r} has events that are not saved; save it first"
             )
 
 

@@ -78,7 +78,7 @@ class MemoryLedger:
         self._open()
         raise NotSupported(
             "a store in memory has no file to back up; import its records into another store: "
-            "await other.import_records(store.read())"
+            "other.import_records(store.read())"
         )
 
     async def close(self) -> None:

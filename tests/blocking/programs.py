@@ -6,6 +6,7 @@ They talk by lines on standard input and output.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Callable
 
 from everlog.blocking import Appended, EventStore
+from everlog.blocking import portal as portal_module
 from everlog.blocking.portal import portal
 from everlog.errors import ForkedConnection
 from tests.blocking.notes import EVENTS, PATIENCE_S, Noted
@@ -120,7 +122,8 @@ def forked(path: str) -> None:
     for _ in range(10):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
-            child = os.fork()
+            with vars(portal_module)["_opening"]:  # as if a thread were opening a portal just now
+                child = os.fork()
         if child == 0:
             os._exit(_child(path, store, calls))
         _, status = os.waitpid(child, 0)
@@ -160,6 +163,23 @@ def forked_and_left(path: str) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
+        return
+    _, status = os.waitpid(child, 0)
+    say("child", os.waitstatus_to_exitcode(status), store.append("a", Noted(1))[0].position)
+    store.close()
+
+
+def forked_and_replaced(path: str) -> None:
+    """A child lets go of all that it has inherited; its parent's loop goes on."""
+    store = EventStore.open(f"sqlite:///{path}", events=EVENTS)
+    store.append("a", Noted(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        del store
+        EventStore.open("memory:").close()
+        gc.collect()
         return
     _, status = os.waitpid(child, 0)
     say("child", os.waitstatus_to_exitcode(status), store.append("a", Noted(1))[0].position)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import RootModel
 
-from everlog.blocking import EventStore, Imported, Projector, Reading, Record, reducer, to
+import everlog
+from everlog.blocking import EventStore, Imported, Projector, Reading, Record, event, reducer, to
 from everlog.core.record import StoredRecord
 from everlog.errors import HandlerFailed, InvalidInput, TamperedRecord
 from tests.blocking.notes import EVENTS, Noted, Notes
@@ -61,7 +63,9 @@ def test_an_import_of_a_list_is_all_or_nothing_and_of_an_iterator_by_chunks(
     rows = [record.stored for record in other.read()]
     rows[700] = rows[700]._replace(data='{"number":-1}')
     with pytest.raises(TamperedRecord):
-        store.import_records(rows[650:750])
+        store.import_records(rows)
+    with pytest.raises(TamperedRecord):
+        store.import_records(tuple(rows))
     assert store.info().position == 0
     with pytest.raises(TamperedRecord):
         store.import_records(row for row in rows)
@@ -86,6 +90,33 @@ def test_what_came_before_an_error_of_a_generator_stays_by_chunks_and_it_is_clos
         store.import_records(breaking())
     assert store.info().position == 1_000
     assert closed == [threading.current_thread().name]
+
+
+def test_what_came_before_an_error_counts_for_the_chunks_of_large_records_too() -> None:
+    """A chunk ends by its bytes in the middle of a block: as many are taken in as by the async."""
+
+    @event("blocking:large")
+    class Large(RootModel[str]): ...
+
+    with EventStore.open("memory:", events=[Large]) as other:
+        for number in range(7):
+            other.append("a", Large(f"{number}" * 300_000))
+        records = other.read().to_list()
+
+        def breaking() -> Iterator[Record[Any]]:
+            yield from records
+            raise ValueError("no more")
+
+        async def theirs() -> int:
+            async with everlog.EventStore.open("memory:") as store:
+                with pytest.raises(ValueError, match="no more"):
+                    await store.import_records(breaking())
+                return (await store.info()).position
+
+        with EventStore.open("memory:") as store:
+            with pytest.raises(ValueError, match="no more"):
+                store.import_records(breaking())
+            assert store.info().position == asyncio.run(theirs()) == 6
 
 
 def test_a_generator_that_an_error_cuts_short_is_closed_in_its_own_thread(

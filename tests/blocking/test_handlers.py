@@ -192,23 +192,22 @@ def test_more_handlers_than_threads_may_wait_for_handlers_of_another_projector()
 
 
 def test_no_more_handlers_run_at_once_than_threads_allow() -> None:
-    threads = HandlerThreads(limit=3)
-    running, most, lock, gate = 0, 0, threading.Lock(), threading.Event()
+    before = set(threading.enumerate())
+    threads, running, release = HandlerThreads(limit=3), threading.Semaphore(0), threading.Event()
 
     def work() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-            if running == 3:
-                gate.set()
-        assert gate.wait(PATIENCE_S)
-        with lock:
-            running -= 1
+        running.release()
+        assert release.wait(PATIENCE_S)
 
-    for future in [threads.submit(work) for _ in range(50)]:
+    futures = [threads.submit(work) for _ in range(50)]
+    for _ in range(3):
+        assert running.acquire(timeout=PATIENCE_S)
+    mine = [one for one in threading.enumerate() if one not in before]
+    assert [one.name for one in mine] == ["everlog-handler"] * 3
+    assert not running.acquire(blocking=False)
+    release.set()
+    for future in futures:
         future.result(PATIENCE_S)
-    assert most == 3
 
 
 def test_a_handler_that_ends_the_program_ends_whoever_waits_for_it_and_nobody_else() -> None:

@@ -80,8 +80,11 @@ def test_a_forked_child_is_refused_opens_its_own_and_its_parent_goes_on(tmp_path
         assert len(store.read("c").to_list()) == 10
 
 
-def test_a_forked_child_that_ends_as_a_program_does_harms_nothing(tmp_path: Path) -> None:
-    with program("forked_and_left", tmp_path / "notes.db") as process:
+@pytest.mark.parametrize("name", ["forked_and_left", "forked_and_replaced"])
+def test_a_forked_child_that_ends_as_a_program_does_harms_nothing(
+    name: str, tmp_path: Path
+) -> None:
+    with program(name, tmp_path / "notes.db") as process:
         assert end_of(process) == ["child 0 2"]
 
 

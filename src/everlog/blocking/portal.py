@@ -7,7 +7,6 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
@@ -205,20 +204,22 @@ class _Call(Generic[T]):
         self._loop = loop
         self._function = function
         self._mailbox: Mailbox = SimpleQueue() if mailbox is None else mailbox
-        # What is appended on the caller's behalf has its causes, and knows of its handlers.
-        self._context = copy_context()
         self._task: asyncio.Task[T] | None = None
 
     def result(self) -> T:
         """Starts it and waits, running what it asks for; returns or raises its outcome."""
         try:
+            # In a copy of the caller's context, as every callback: what is appended for it has
+            # its causes, and knows of its handlers.
             self._loop.call_soon_threadsafe(self._start)
             while (asked := self._mailbox.get()) is not None:
                 asked.run()
         except BaseException:
             self._give_up()
             raise
-        task = self._task
+        # An error that is kept keeps the frames that it came through, and they this call: without
+        # the task, which has the error, that is no circle.
+        task, self._task = self._task, None
         assert task is not None
         try:
             return task.result()
@@ -229,10 +230,10 @@ class _Call(Generic[T]):
                 "what this call waited for was cancelled by somebody else"
             ) from error
         finally:
-            del self, task  # an error that is kept would keep all of this alive, in a circle
+            del task
 
     def _start(self) -> None:
-        self._task = self._loop.create_task(self._function(), context=self._context)
+        self._task = self._loop.create_task(self._function())
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[T]) -> None:

@@ -123,8 +123,7 @@ class AggregateRoot:
         """Not to be called: raises `EventDefinitionError`. Use `store.new` and `store.get`."""
         name = type(self).__qualname__
         raise EventDefinitionError(
-            f"{name}() belongs to no store; use store.new({name}) or "
-            f"store.get({name}, stream)"
+            f"{name}() belongs to no store; use store.new({name}) or store.get({name}, stream)"
         )
 
     def apply(self, record: Record[Any]) -> None:

@@ -786,9 +786,7 @@ class EventStore:
     async def snapshot_aggregate(self, aggregate: AggregateRoot) -> None:
         """Stores a snapshot of an aggregate; called by `AggregateRoot.snapshot`."""
         if aggregate.log.is_dirty:
-            raise UnsavedEvents(
-                f"{aggregate!r} has events that are not saved; save it first"
-            )
+            raise UnsavedEvents(f"{aggregate!r} has events that are not saved; save it first")
         if aggregate.log.read_only:
             raise ReadOnlyAggregate(
                 f"{aggregate!r} was folded from a relation or a past moment; "

@@ -196,9 +196,7 @@ class _StandIn:
 
     def snapshot_now(self, aggregate: AggregateRoot) -> None:
         if aggregate.log.is_dirty:
-            raise UnsavedEvents(
-                f"{aggregate!r} has events that are not saved; save it first"
-            )
+            raise UnsavedEvents(f"{aggregate!r} has events that are not saved; save it first")
 
 
 def _content(event: object) -> tuple[str, str]:

@@ -124,8 +124,8 @@ def forked(path: str) -> None:
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
             with vars(portal_module)["_opening"]:  # as if a thread were opening a portal just now
                 child = os.fork()
-        if child == 0:
-            os._exit(_child(path, store, calls))
+                if child == 0:
+                    os._exit(_child(path, store, calls))
         _, status = os.waitpid(child, 0)
         say("child", os.waitstatus_to_exitcode(status))
         store.append("a", Noted(2))

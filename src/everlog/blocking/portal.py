@@ -46,9 +46,9 @@ class Portal:
     def __init__(self) -> None:
         """Use `portal()`: all stores of a process share one."""
         self._pid = os.getpid()
-        # Our own, whatever policy the program has set: it is never closed and outlives forks.
+        # Of the standard library, whatever policy the program has set. It is never closed: in a
+        # forked child that would unhook the parent's loop, whose selector is one with the child's.
         self._loop = asyncio.SelectorEventLoop()
-        _never_collected.append(self._loop)
         self._handlers = HandlerThreads()
         self._loop.set_default_executor(self._handlers)
         # A daemon: a store that nobody closed must not keep the interpreter from ending.
@@ -260,10 +260,6 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
 
 _portal: Portal | None = None
 _opening = threading.Lock()
-
-_never_collected: list[asyncio.AbstractEventLoop] = []
-"""A loop that is collected would close itself. In a forked child that unhooks the parent's loop
-from what it waits for: their selector is one and the same."""
 
 
 def _after_fork_in_child() -> None:

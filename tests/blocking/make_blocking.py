@@ -494,9 +494,14 @@ def _handed_over(node: Function, twin: Twin, returns: str) -> str:
     arguments += [f"{argument.arg}={_handed(argument)}" for argument in node.args.kwonlyargs]
     if node.args.kwarg is not None:
         arguments.append(f"**{node.args.kwarg.arg}")
-    how = "run" if isinstance(node, ast.AsyncFunctionDef) else "call"
+    how = "run" if _is_awaited(node) else "call"
     call = f"{twin.portal}.{how}({', '.join(arguments)})"
     return call if returns == "None" else f"return {call}"
+
+
+def _is_awaited(node: Function) -> bool:
+    returns = "" if node.returns is None else ast.unparse(node.returns)
+    return isinstance(node, ast.AsyncFunctionDef) or returns.startswith("Awaitable[")
 
 
 def _handed(argument: ast.arg) -> str:

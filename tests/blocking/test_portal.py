@@ -45,8 +45,7 @@ def test_an_error_is_the_original_one_with_the_way_it_came() -> None:
             store.append("a", Noted(1), expect=7)
         names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
         assert names[0] == "test_an_error_is_the_original_one_with_the_way_it_came"
-        assert "append" in names
-        assert "commit" in names  # which ran on the portal
+        assert names.count("append") > 2, "the facade's, and on the portal the store's own"
         assert (caught.value.expected, caught.value.actual) == (7, 0)
 
 

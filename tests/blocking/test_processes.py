@@ -93,7 +93,7 @@ def test_a_forked_child_that_ends_as_a_program_does_harms_nothing(
     [
         ("left_open", ["1"]),
         ("left_open_with_a_handler_that_hangs", ["entered"]),
-        ("a_thread_outlives_the_main_one", ["main ends", "told RuntimeError"]),
+        ("a_thread_outlives_the_main_one", ["main ends", "appended 100"]),
     ],
 )
 def test_a_program_that_closes_nothing_ends_and_has_lost_nothing(
@@ -103,4 +103,4 @@ def test_a_program_that_closes_nothing_ends_and_has_lost_nothing(
         assert end_of(process) == said
     with EventStore.open(tmp_path / "notes.db", events=EVENTS) as store:
         assert store.verify().ok
-        assert len(store.read("a").to_list()) >= 1 or name.startswith("a_thread")
+        assert len(store.read("a").to_list()) >= 1

@@ -163,12 +163,12 @@ def annotation(text: str) -> str:
 
 class _Translated(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        members = [self.visit(member) for member in (node.left, node.right)]
-        kept = [member for member in members if _name_of(member) not in ASYNC_ONLY]
-        return kept[0] if len(kept) == 1 else ast.BinOp(members[0], node.op, members[1])
+        members = [node.left, node.right]
+        kept = [self.visit(member) for member in members if _name_of(member) not in ASYNC_ONLY]
+        return kept[0] if len(kept) == 1 else ast.BinOp(kept[0], node.op, kept[1])
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        if _name_of(node) == "Opening":
+        if _name_of(node) in ("Opening", "Awaitable"):  # what comes out when it is awaited
             inner: ast.expr = self.visit(node.slice)
             return inner
         self.generic_visit(node)

@@ -39,8 +39,11 @@ class Bridge:
             return member
         method: Callable[..., Any] = member
 
+        async def called(*args: Any, **kw: Any) -> Any:
+            return await method(*args, **kw)
+
         async def there(*args: Any, **kw: Any) -> Any:
-            future = asyncio.run_coroutine_threadsafe(method(*args, **kw), self._loop)
+            future = asyncio.run_coroutine_threadsafe(called(*args, **kw), self._loop)
             return await asyncio.wrap_future(future)
 
         return there
@@ -64,7 +67,8 @@ class Awaited:
         if not callable(member):
             return member
         method: Callable[..., Any] = member
-        if inspect.iscoroutinefunction(getattr(self._theirs, name)):
+        # Of the ledger port, `commit` alone may begin before it is awaited.
+        if name == "commit" or inspect.iscoroutinefunction(getattr(self._theirs, name)):
 
             async def awaited(*args: Any, **kw: Any) -> Any:
                 plain = [_plain(arg) for arg in args]

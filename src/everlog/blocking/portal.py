@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
@@ -60,10 +60,8 @@ class Portal:
         """Whether this process is a child of the one in which the portal works."""
         return os.getpid() != self._pid
 
-    def run(
-        self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kw: P.kwargs
-    ) -> T:
-        """Returns what the coroutine function returns, run on the loop in the caller's context.
+    def run(self, function: Callable[P, Awaitable[T]], *args: P.args, **kw: P.kwargs) -> T:
+        """Returns what the function gives to await, run on the loop in the caller's context.
 
         Raises what it raises. A `KeyboardInterrupt` (or whatever a signal raises in the waiting
         thread) cancels it, waits until it has ended, as `asyncio.run` does, and is raised; a second
@@ -72,7 +70,7 @@ class Portal:
         """
         return self._wait_for(_Call(self._loop, partial(function, *args, **kw)))
 
-    def serve(self, function: Callable[[Caller], Coroutine[Any, Any, T]]) -> T:
+    def serve(self, function: Callable[[Caller], Awaitable[T]]) -> T:
         """As `run`, for a coroutine that has the caller's thread run functions meanwhile."""
         caller = Caller(self._loop)
         return self._wait_for(_Call(self._loop, partial(function, caller), caller.mailbox))
@@ -198,7 +196,7 @@ class _Call(Generic[T]):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        function: Callable[[], Coroutine[Any, Any, T]],
+        function: Callable[[], Awaitable[T]],
         mailbox: Mailbox | None = None,
     ) -> None:
         self._loop = loop
@@ -233,7 +231,7 @@ class _Call(Generic[T]):
             del task
 
     def _start(self) -> None:
-        self._task = self._loop.create_task(self._function())
+        self._task = self._loop.create_task(_awaited(self._function))
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[T]) -> None:
@@ -250,6 +248,10 @@ class _Call(Generic[T]):
         else:
             self._task.cancel()
             self._task.add_done_callback(_retrieve)
+
+
+async def _awaited(function: Callable[[], Awaitable[T]]) -> T:
+    return await function()
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

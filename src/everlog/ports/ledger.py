@@ -89,9 +89,10 @@ class Ledger(Protocol):
 
         Raises `StorageError` if the transaction as a whole failed: then nothing was written, except
         that `OutcomeUnknown` leaves it open. Cancelling the caller does not stop a commit that has
-        begun. May be `async def`, or begin at once and return a future: a lone append then needs no
-        turn of the event loop to begin.
+        begun.
         """
+        # May be `async def`, or begin at once and return a future: then a lone append needs no turn
+        # of the event loop to begin.
         ...
 
     async def read(

@@ -92,13 +92,14 @@ class _Iteration(AsyncIterator[Record[E]]):
             await self._turn_page()
 
     async def rest_of_page(self) -> list[Record[E]]:
-        if self._next == len(self._rows):
+        records = [Record[E](row, self._registry) for row in self._rows]
+        if not records:
             try:
                 await self._turn_page()
             except StopAsyncIteration:
                 return []
-        rows, self._next = self._rows[self._next :], len(self._rows)
-        return [Record(row, self._registry) for row in rows]
+            records = [Record[E](row, self._registry) for row in self._rows]
+        return records
 
     async def _turn_page(self) -> None:
         while True:

@@ -9,7 +9,14 @@ from dataclasses import asdict, dataclass
 from benchmarks.machine import Machine
 from benchmarks.question import Row
 from benchmarks.running import Results
-from benchmarks.sides import BLOCKING_FLOOR, EVERLOG, EVERLOG_PYDANTIC, FLOOR, PEERS
+from benchmarks.sides import (
+    BLOCKING_EVERLOG,
+    BLOCKING_FLOOR,
+    EVERLOG,
+    EVERLOG_PYDANTIC,
+    FLOOR,
+    PEERS,
+)
 from benchmarks.workload import sizes
 
 
@@ -74,7 +81,8 @@ def document(results: Results, rows: Sequence[Row], machine: Machine, *, asked: 
         "(`benchmarks/floor/`).",
         "## Beside the floor",
         _floor_table(results, rows),
-        "`floor-blocking` is the floor without a hop to a thread, for programs that may block.",
+        "`floor-blocking` is the floor without a hop to a thread, for programs that may block; "
+        "`everlog-blocking` is `everlog.blocking` with msgspec events, with threads for tasks.",
         _per_second(results, rows),
         "\n".join(f"- {row.name}: {row.note}" for row in rows if row.note),
     ]
@@ -113,17 +121,19 @@ PEERS_SAY = (
 
 
 def _floor_table(results: Results, rows: Sequence[Row]) -> str:
-    ours = [FLOOR, BLOCKING_FLOOR, EVERLOG, "ratio (spread)", EVERLOG_PYDANTIC, "ratio (spread)"]
-    lines = [["", "unit", *ours, "target: reached?"]]
+    ours = [FLOOR, EVERLOG, "ratio (spread)", EVERLOG_PYDANTIC, "ratio (spread)"]
+    blocking = [BLOCKING_FLOOR, BLOCKING_EVERLOG]
+    lines = [["", "unit", *ours, *blocking, "target: reached?"]]
     for row in rows:
         verdict = "; ".join(
             f"{what}: {'yes' if reached else '**no**'}" for what, reached in verdicts(results, row)
         )
         line = [row.name, row.unit]
-        line += [shown(figure(results, row.name, side)) for side in (FLOOR, BLOCKING_FLOOR)]
+        line.append(shown(figure(results, row.name, FLOOR)))
         for side in (EVERLOG, EVERLOG_PYDANTIC):
             line.append(shown(figure(results, row.name, side)))
             line.append(_spread(ratio(results, row.name, slow=FLOOR, fast=side)))
+        line += [shown(figure(results, row.name, side)) for side in blocking]
         lines.append([*line, verdict or "-"])
     return table(lines)
 

@@ -13,6 +13,7 @@ FLOOR = "floor"
 BLOCKING_FLOOR = "floor-blocking"
 EVERLOG = "everlog-msgspec"
 EVERLOG_PYDANTIC = "everlog-pydantic"
+BLOCKING_EVERLOG = "everlog-blocking"
 
 OURS: Mapping[str, tuple[str, str]] = {
     # name: (the module of its side, what makes it)
@@ -20,6 +21,7 @@ OURS: Mapping[str, tuple[str, str]] = {
     EVERLOG: ("benchmarks.everlog_sides", "with_structs"),
     EVERLOG_PYDANTIC: ("benchmarks.everlog_sides", "with_models"),
     BLOCKING_FLOOR: ("benchmarks.floor.sides", "BlockingSide"),
+    BLOCKING_EVERLOG: ("benchmarks.everlog_blocking_side", "BlockingEverlogSide"),
 }
 
 PEERS: Mapping[str, tuple[str, str]] = {

@@ -1,0 +1,80 @@
+"""`everlog.blocking` as a side of the comparison: threads in the place of tasks, msgspec events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks import workload
+from benchmarks.everlog_sides import NotedStruct, StructMeta, struct_total
+from benchmarks.side import CannotDo, Seen
+from everlog.blocking import EventStore
+
+MOST_THREADS = 64
+"""With more, the threads are what is measured."""
+
+
+class BlockingEverlogSide:
+    """An open `everlog.blocking.EventStore`, called directly, by a program that may block."""
+
+    def __init__(self) -> None:
+        self._events = [NotedStruct(**workload.fields(index)) for index in workload.INDICES]
+        self._meta = StructMeta(**workload.META)
+
+    async def open(self, path: Path) -> None:
+        self._store = EventStore.open(path, events=[NotedStruct])
+
+    async def close(self) -> None:
+        self._store.close()
+
+    async def append(self, stream: str, indices: Sequence[int]) -> None:
+        self._append(stream, indices)
+
+    async def append_together(self, tasks: int, each: int) -> None:
+        if tasks > MOST_THREADS:
+            raise CannotDo
+
+        def work(number: int) -> None:
+            for index in range(each):
+                self._append(f"task-{number}", (index,))
+
+        with ThreadPoolExecutor(tasks) as threads:
+            for _ in threads.map(work, range(tasks)):
+                pass
+
+    async def read_stream(self, stream: str) -> Seen:
+        return self._seen(stream)
+
+    async def read_all(self) -> Seen:
+        return self._seen(None)
+
+    async def fold(self, stream: str) -> int:
+        return self._store.reduce(struct_total, stream) or 0
+
+    async def snapshot(self, stream: str) -> None:
+        self._store.snapshots.create(struct_total, stream)
+
+    async def project(self, view: Path, events: int) -> None:
+        raise CannotDo  # what a user writes: as with the async store
+
+    async def changes(self, after: int) -> list[tuple[int, int]]:
+        return [(record.position, record.data.number) for record in self._store.read(after=after)]
+
+    async def verify(self) -> int:
+        verification = self._store.verify()
+        return verification.records if verification.ok else -1
+
+    async def backup(self, path: Path) -> None:
+        self._store.backup(str(path))
+
+    def _append(self, stream: str, indices: Sequence[int]) -> None:
+        events = [self._events[index] for index in indices]
+        self._store.append(stream, *events, meta=self._meta)
+
+    def _seen(self, stream: str | None) -> Seen:
+        count = numbers = 0
+        for record in self._store.read(stream):
+            count += 1
+            numbers += record.data.number
+        return Seen(count, numbers)

@@ -387,6 +387,23 @@ def test_a_cancelled_append_is_wholly_there_or_wholly_not(
     run(main)
 
 
+def test_a_ledger_that_answers_too_few_holds_up_nobody(kind: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with watched(kind, tmp_path) as (store, watch):
+            first, tasks = await queued_behind(
+                store, watch, [appending(store, f"s{i}", i) for i in range(3)]
+            )
+            watch.answers = 1
+            watch.before.open()
+            await first
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(result) for result in results] == [OutcomeUnknown] * 3
+            watch.answers = None
+            await store.append("after", Noted(9))
+
+    run(main)
+
+
 # --- outcomes that are not known ----------------------------------------------------------------
 
 

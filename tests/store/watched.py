@@ -83,6 +83,8 @@ class Watch:
         self.after = Gate()
         self.refuse: Callable[[Sequence[Request]], Exception | None] = lambda requests: None
         """Raised instead of committing."""
+        self.answers: int | None = None
+        """So many outcomes at most, for a ledger that does not keep its contract."""
         self.lose_answers = False
         """`OutcomeUnknown` after committing."""
 
@@ -105,7 +107,7 @@ class Watch:
         if self.lose_answers:
             placing = [request for request in requests if isinstance(request, (Append, Import))]
             raise OutcomeUnknown(ids_of(placing))
-        return outcomes
+        return outcomes[: self.answers]
 
 
 class WatchedMemory(MemoryLedger):

@@ -120,8 +120,7 @@ class Committer:
             return
         error = writing.exception()
         if error is None:
-            for queued, outcome in zip(batch, writing.result(), strict=True):
-                _answer(queued, outcome)
+            _answer_all(batch, writing.result())
         elif isinstance(error, OutcomeUnknown):
             for queued in batch:
                 _fail(queued, _unknown(queued.request), cause=error)
@@ -152,6 +151,16 @@ def _begun(writing: Awaitable[T]) -> asyncio.Future[T]:
         return await writing
 
     return asyncio.create_task(wait(), context=Context())
+
+
+def _answer_all(batch: Sequence[_Queued], outcomes: Sequence[Outcome]) -> None:
+    if len(outcomes) != len(batch):  # of an adapter that does not keep its contract
+        wrong = RuntimeError(f"the ledger answered {len(outcomes)} of {len(batch)} requests")
+        for queued in batch:
+            _fail(queued, _unknown(queued.request), cause=wrong)
+        return
+    for queued, outcome in zip(batch, outcomes, strict=True):
+        _answer(queued, outcome)
 
 
 def _answer(queued: _Queued, outcome: Outcome) -> None:

@@ -47,9 +47,9 @@ class Threads:
             raise RuntimeError(f"the threads {self.name!r} have been stopped")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._unanswered += 1
-        if len(self._threads) < min(self._unanswered, self._count):
+        if len(self._threads) < min(self._unanswered + 1, self._count):
             self._start()
+        self._unanswered += 1
         self._jobs.put((loop, future, self._answered, lambda: function(*args, **kw)))
         return future
 

@@ -20,7 +20,12 @@ from tests.scenarios.processes import environment
 def program(name: str, path: Path) -> Generator[subprocess.Popen[str]]:
     """Runs a program of `programs.py`; it never outlives the test."""
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-P", "-m", "tests.blocking.programs", name, str(path)],
+        [
+            *(sys.executable, "-W", "error"),
+            # That a program which closes nothing leaves a database open is no news.
+            *("-W", "ignore:unclosed database:ResourceWarning"),
+            *("-P", "-m", "tests.blocking.programs", name, str(path)),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

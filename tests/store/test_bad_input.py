@@ -670,7 +670,7 @@ def test_a_closed_store_refuses_everything(url: str) -> None:
         for name, method in methods.items():
             with pytest.raises(StoreClosed) as caught:
                 await method(store)
-            assert "async with EventStore.open" in str(caught.value), name
+            assert "use it inside the `with` block" in str(caught.value), name
         assert thing.log.is_dirty, "what was pending is still pending"
 
     asyncio.run(main())

@@ -125,8 +125,8 @@ FILES = [
         "another event loop",
         "another event loop does not use the store",
         "ports/owner.py",
-        "if running is not self._loop:",
-        "if running is self:",
+        "if running is not self._loop and",
+        "if running is self and",
         (SQLITE + "test_another_event_loop_is_refused",),
     ),
     Mutant(

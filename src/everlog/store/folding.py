@@ -83,7 +83,7 @@ def _fold_of_reducer(reducer: Reducer[Any]) -> Fold[Any]:
         name=reducer.name,
         version=reducer.version,
         state_type=_kind_of(reducer.initial()),
-        initial=reducer.initial,
+        initial=lambda: reducer.initial(),  # as it is then: this is kept
         step=reducer.__wrapped__,
         restore=lambda state: state,
         source=_source_of(reducer.__wrapped__),

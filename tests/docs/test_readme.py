@@ -42,8 +42,7 @@ def test_the_quick_start_of_the_readme_runs_and_says_what_it_should(tmp_path: Pa
         "3 3 money:deposited Deposited(cents=250)",
         "750 cents",
     ]
-    (tmp_path / "blocking").mkdir()
-    done = run(blocking, tmp_path / "blocking")
+    done = run(blocking, tmp_path)  # in the same folder, where whoever reads on tries it
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["1 1 money:deposited Deposited(cents=500)"]
 

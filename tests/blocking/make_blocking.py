@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 import subprocess
 import sys
 import textwrap
@@ -523,13 +524,24 @@ def _translated(node: ast.expr) -> ast.expr:
 def _quoted(text: str) -> str:
     """Returns a docstring as source, its paragraphs broken anew where a line is too long."""
     assert "\\" not in text, "a docstring with a backslash has to be written raw"
-    paragraphs = text.split("\n\n")
-    for index, paragraph in enumerate(paragraphs):
-        if ">>>" not in paragraph and any(len(line) > WIDTH for line in paragraph.splitlines()):
-            paragraphs[index] = textwrap.fill(paragraph, WIDTH, break_on_hyphens=False)
-    text = "\n\n".join(paragraphs)
+    text = "\n\n".join(map(_broken_anew, text.split("\n\n")))
     end = "\n" if "\n" in text else ""
     return textwrap.indent(f'"""{text}{end}"""', "    ")
+
+
+def _broken_anew(paragraph: str) -> str:
+    if ">>>" in paragraph or all(len(line) <= WIDTH for line in paragraph.splitlines()):
+        return paragraph
+    items = re.split(r"\n(?=- )", paragraph)  # each item of a list by itself
+    return "\n".join(
+        textwrap.fill(
+            " ".join(item.split()),
+            WIDTH,
+            subsequent_indent="  " if item.startswith("- ") else "",
+            break_on_hyphens=False,
+        )
+        for item in items
+    )
 
 
 def _imports(made: ast.Module, source: ast.Module, twin: Twin) -> Iterator[str]:

@@ -17,11 +17,12 @@ class AggregateRoot(AsyncAggregateRoot):
     """The base of aggregates: declare fields with defaults, and `apply`.
 
     - Annotated class attributes are the state; each instance begins with a fresh deep copy of
-    their   defaults. Values that are set in `apply` without being declared are not part of
-    snapshots. - `apply(record)` changes the state; it is the original's `with`. - Methods with
-    meaning decide, and `push` events. `save` appends what was pushed. - The class keyword
-    `name` is what snapshots are stored under and ids begin with; `version` is   to be raised
-    when the logic of `apply` changes.
+      their defaults. Values that are set in `apply` without being declared are not part of
+      snapshots.
+    - `apply(record)` changes the state; it is the original's `with`.
+    - Methods with meaning decide, and `push` events. `save` appends what was pushed.
+    - The class keyword `name` is what snapshots are stored under and ids begin with; `version`
+      is to be raised when the logic of `apply` changes.
 
     Instances come from `store.new` and `store.get`. One name is reserved: `log`. Declaring it,
     or a `version` below 1, raises `EventDefinitionError`; a `name` that cannot be one raises

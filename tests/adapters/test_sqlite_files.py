@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import stat
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -170,3 +171,26 @@ def test_a_backup_does_not_replace_a_file_that_came_while_it_was_made(
     asyncio.run(main())
     assert target.read_text() == "somebody else's"
     assert [path.name for path in tmp_path.glob("*.partial")] == []
+
+
+def test_a_backup_is_synced_before_it_gets_its_name_and_its_name_before_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "backup.db"
+    done: list[str] = []
+    fsync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        done.append(f"{'folder' if folder else 'file'}, named: {target.exists()}")
+        fsync(descriptor)
+
+    async def main() -> None:
+        async with await guarded(tmp_path / "log.db") as store:
+            await store.append("a", Noted())
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "fsync", spy)
+                await store.backup(str(target))
+
+    asyncio.run(main())
+    assert done == ["file, named: False", "folder, named: True"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from everlog.adapters.sqlite import unsettled
+from everlog.adapters.sqlite.ledger import SqliteLedger
 from everlog.adapters.sqlite.unsettled import Unsettled
 from everlog.core.relation import Relate
+from tests.store.watched import run
 
 FIRST, SECOND, THIRD = (Relate(add=(("team", name),)) for name in ("one", "two", "three"))
 
@@ -30,3 +34,28 @@ def test_a_disk_that_is_broken_for_good_does_not_fill_the_memory(
     assert not memory.has_one_of([FIRST])
     assert memory.has_one_of([SECOND])
     assert memory.has_one_of([THIRD])
+
+
+def test_a_commit_that_writes_nothing_settles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Unsettled()
+
+    def shared() -> Unsettled:
+        return memory
+
+    monkeypatch.setattr("everlog.adapters.sqlite.writing.Unsettled", shared)
+
+    async def main() -> None:
+        ledger = await SqliteLedger.open(str(tmp_path / "log.db"))
+        try:
+            await ledger.commit([SECOND])
+            memory.add([FIRST])
+            await ledger.commit([SECOND])  # it is there: nothing comes into the WAL
+            assert memory.has_one_of([FIRST])
+            await ledger.commit([THIRD])  # written over it
+            assert not memory.has_one_of([FIRST])
+        finally:
+            await ledger.close()
+
+    run(main)

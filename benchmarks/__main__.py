@@ -39,7 +39,8 @@ def main(args: Sequence[str]) -> None:
     asked = shlex.join(["python3", "dev.py", "bench", *args])
     text = report.document(results, rows, machine, asked=asked)
     print(text)
-    whole = not (options.questions or options.sides or options.smoke)
+    smaller = options.smoke or options.scale < 1
+    whole = not (options.questions or options.sides or smaller)
     if options.save or whole:
         picture = draw(results, rows, machine)
         raw = report.raw(results, machine, asked=asked)
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         choices=[*OURS, *PEERS],
         help="only this one (default: all that are installed); may be given several times",
     )
-    add("--save", action="store_true", help="keep what comes out of some questions alone, too")
+    add("--save", action="store_true", help="keep what comes out of a part of it, too")
     return made
 
 

@@ -29,6 +29,7 @@ from benchmarks.side import Seen, Side
 from benchmarks.sides import EVERLOG, EVERLOG_PYDANTIC, FLOOR, make
 
 TARGET = 0.8
+FEW, MANY = 10_000, 10_000_000
 BYTES_AN_EVENT = 1_100
 """About so much does one take, with the indices and a WAL beside them."""
 
@@ -70,7 +71,9 @@ def main(args: Sequence[str]) -> None:
     asked = shlex.join(["python3", "dev.py", "bench", "growth", *args])
     text = document(found, few=few, many=many, intro=introduction(machine, asked))
     print(text)
-    if not options.smoke:
+    # Fewer events must not take the place of what a full run has found.
+    whole = not options.sides and (few, many) == (FEW, MANY)
+    if options.save or whole:
         raw = {
             "machine": asdict(machine),
             "asked": asked,
@@ -221,15 +224,15 @@ def _parser() -> argparse.ArgumentParser:
         "--events",
         type=_thousands,
         metavar="N",
-        default=10_000_000,
-        help="the long log (default: 10_000_000)",
+        default=MANY,
+        help=f"the long log (default: {MANY:_})",
     )
     add(
         "--few",
         type=_thousands,
         metavar="N",
-        default=10_000,
-        help="the short log (default: 10_000)",
+        default=FEW,
+        help=f"the short log (default: {FEW:_})",
     )
     add("--rounds", type=int, metavar="N", default=5, help="turns (default: 5)")
     add("--smoke", action="store_true", help="3,000 events and one turn: are all answers right?")
@@ -241,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=[EVERLOG, EVERLOG_PYDANTIC, FLOOR],
         help=f"only this one (default: {EVERLOG} and {FLOOR}); may be given several times",
     )
+    add("--save", action="store_true", help="keep what comes out of smaller logs, too")
     return made
 
 

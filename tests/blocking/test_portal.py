@@ -239,6 +239,30 @@ def test_an_interrupt_before_the_call_is_handed_over_does_not_hang(
     assert ran == []
 
 
+def test_an_interrupt_as_the_end_of_a_call_is_told_does_not_hang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[str] = []
+
+    class Interrupting(portal_module.SimpleQueue[Any]):
+        """As a signal that comes when a wait is over: what was waited for is taken, and lost."""
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            got = super().get(timeout=PATIENCE_S)
+            if not ended:
+                ended.append("told")
+                raise Interrupted
+            return got
+
+    async def run() -> str:
+        return "stored"
+
+    monkeypatch.setattr(portal_module, "SimpleQueue", Interrupting)
+    with pytest.raises(Interrupted):
+        portal().run(run)
+    assert ended == ["told"]
+
+
 def test_the_portal_is_one_for_all_threads_that_begin_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

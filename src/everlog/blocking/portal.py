@@ -243,9 +243,11 @@ class _Call(Generic[T]):
             asked.refuse()
 
     def _cancel(self) -> None:
-        if self._task is None:  # interrupted before it was handed over
+        # Before it was handed over, or when it had ended: what told so may have been taken out of
+        # the mailbox by the very wait that was interrupted.
+        if self._task is None or self._task.done():
             self._mailbox.put(None)
-        else:
+        if self._task is not None:
             self._task.cancel()
             self._task.add_done_callback(_retrieve)
 

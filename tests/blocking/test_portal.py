@@ -10,6 +10,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -244,7 +245,7 @@ def test_an_interrupt_as_the_end_of_a_call_is_told_does_not_hang(
 ) -> None:
     ended: list[str] = []
 
-    class Interrupting(portal_module.SimpleQueue[Any]):
+    class Interrupting(SimpleQueue[Any]):
         """As a signal that comes when a wait is over: what was waited for is taken, and lost."""
 
         def get(self, block: bool = True, timeout: float | None = None) -> Any:

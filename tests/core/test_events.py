@@ -228,6 +228,31 @@ class TypedData:
     color: Color = Color.RED
 
 
+@event("infinite")
+class Infinite(BaseModel):
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+    number: float
+
+
+@event("as-it-is")
+class AsItIs(msgspec.Struct):
+    raw: msgspec.Raw
+
+
+@event("paid")
+class Paid(msgspec.Struct):
+    amount: Decimal
+    note: str = ""
+
+
+@event("paid-data")
+@dataclass
+class PaidData:
+    amount: Decimal
+    note: str = ""
+    final: bool = False
+
+
 @event("data:any")
 @dataclass
 class Untyped:
@@ -288,7 +313,7 @@ STORED: list[tuple[object, str]] = [
 ]
 
 CLASSES = tuple({type(value): None for value, _ in STORED} | {Untyped: None})
-REGISTRY = Registry(CLASSES)
+REGISTRY = Registry([*CLASSES, Infinite, AsItIs, Paid, PaidData])
 
 
 def encoded(value: object, meta: object = None) -> str:
@@ -407,6 +432,29 @@ def test_what_is_stored_is_what_validation_made_of_it() -> None:
         assert encoded(decoded(type(value), text)) == text
 
 
+def test_text_that_is_taken_as_it_is_is_stored_in_canonical_form_whatever_is_in_it() -> None:
+    for raw, text in (
+        (b'{"b": 1, "a": 2}', '{"a":2,"b":1}'),
+        (b'{"b": 1.0, "a": "\\u00e4"}', '{"a":"\xe4","b":1}'),
+        (b"[1e2]", "[100]"),
+    ):
+        assert encoded(AsItIs(msgspec.Raw(raw))) == f'{{"raw":{text}}}'
+    for refused in (b'{"a":1,"a":2}', b"1e999", b"NaN", b'"\xff"', b"{"):
+        with pytest.raises(NotPortable):
+            encoded(AsItIs(msgspec.Raw(refused)))
+
+
+@pytest.mark.parametrize("note", ["", "\xe4"], ids=["ascii", "other"])
+def test_a_value_that_only_equals_a_valid_one_is_stored_as_that_one_whatever_is_beside_it(
+    note: str,
+) -> None:
+    # Neither a Struct nor a dataclass validates what it is made of.
+    paid = encoded(Paid(5, note))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert paid == encoded(Paid(Decimal(5), note))
+    data = encoded(PaidData(5, note, 1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert data == encoded(PaidData(Decimal(5), note, final=True))
+
+
 @pytest.mark.parametrize(
     ("value", "paths"),
     [
@@ -444,6 +492,7 @@ def test_what_does_not_fit_is_refused_with_the_path_of_every_field(
         (Untyped("a\0b"), "data.value"),
         (Untyped("\ud800"), "data.value"),
         (Bare("a\0b"), "data"),
+        (Infinite(number=float("inf")), "data.number"),
     ],
     ids=lambda each: ascii(each)[:50],
 )

@@ -9,9 +9,18 @@ from typing import Any, cast
 
 import msgspec
 from msgspec import inspect
-from msgspec.inspect import CustomType, DataclassType, NamedTupleType, StructType, Type, type_info
+from msgspec.inspect import (
+    CustomType,
+    DataclassType,
+    NamedTupleType,
+    RawType,
+    StructType,
+    Type,
+    type_info,
+)
 
 from everlog.core.misfit import Misfit
+from everlog.core.portable import parse
 from everlog.errors import EventDefinitionError
 
 _WHERE = re.compile(r" - at `(?:key in )?\$(.*)`$", re.DOTALL)
@@ -60,13 +69,13 @@ class StructEngine:
 
     def to_tree(self, value: object) -> object:
         try:
-            return msgspec.to_builtins(value, order="sorted")
+            return msgspec.to_builtins(value, order="sorted", enc_hook=_plain)
         except Exception as error:
             raise Misfit([("", str(error))]) from error
 
     def to_python(self, value: object) -> object:
         try:
-            return msgspec.to_builtins(value, builtin_types=(datetime,))
+            return msgspec.to_builtins(value, builtin_types=(datetime,), enc_hook=_plain)
         except Exception as error:
             raise Misfit([("", str(error))]) from error
 
@@ -83,13 +92,21 @@ class StructEngine:
             raise Misfit([(path, _WHERE.sub("", message))]) from error
 
 
+def _plain(value: object) -> object:
+    """Returns plain JSON values of what msgspec writes as it is, and nowhere else takes apart."""
+    if isinstance(value, msgspec.Raw):
+        return parse(bytes(value))
+    raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
+
+
 def _classes_in(info: object) -> frozenset[type[Any]] | None:
     """Returns the classes with fields that a type is made of; None where it holds others."""
     found: set[type[Any]] = set()
     for part in _parts_of(info):
         if isinstance(part, (StructType, DataclassType)):
             found.add(part.cls)
-        if isinstance(part, (CustomType, NamedTupleType)):
+        # Raw text equals itself whatever is in it: two keys of one name, or no number.
+        if isinstance(part, (CustomType, NamedTupleType, RawType)):
             return None
     return frozenset(found)
 

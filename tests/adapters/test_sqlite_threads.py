@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -149,3 +150,31 @@ def test_a_program_that_ends_lets_them_finish_what_they_were_handed(tmp_path: Pa
         [sys.executable, "-c", PROGRAM, str(written)], check=True, timeout=60, env=environment()
     )
     assert written.read_text() == "done"
+
+
+def test_a_job_that_raises_what_no_future_holds_is_answered() -> None:
+    def stops() -> None:  # such as a clock that is an iterator at its end
+        raise StopIteration("over")
+
+    async def main() -> None:
+        threads = Threads(1, name="stop-iteration")
+        async with asyncio.timeout(20):
+            with pytest.raises(RuntimeError, match="StopIteration") as caught:
+                await threads.run(stops)
+        assert isinstance(caught.value.__cause__, StopIteration)
+        threads.stop(wait=True)
+
+    asyncio.run(main())
+
+
+def test_threads_that_are_let_go_of_end() -> None:
+    async def main() -> list[threading.Thread]:
+        threads = Threads(2, name="forgotten")
+        await asyncio.gather(threads.run(int), threads.run(int))
+        return [each for each in threading.enumerate() if each.name.startswith("forgotten")]
+
+    left = asyncio.run(main())
+    gc.collect()
+    for thread in left:
+        thread.join(20)
+        assert not thread.is_alive()

@@ -37,6 +37,8 @@ class Threads:
         self._unanswered = 0
         """Jobs handed over whose answer has not come: counted by the loop, which calls `run`."""
         self._stopped = False
+        # A store that nobody closed and nobody has any more, as in a loop that has ended.
+        weakref.finalize(self, _end, self._jobs, self._threads).atexit = False
 
     def run(self, function: Callable[P, T], *args: P.args, **kw: P.kwargs) -> asyncio.Future[T]:
         """Begins a job, in the order of the calls; returns the running loop's future of its result.
@@ -57,8 +59,7 @@ class Threads:
         """Ends the threads after what they have been handed."""
         if not self._stopped:
             self._stopped = True
-            for _ in self._threads:
-                self._jobs.put(None)
+            _end(self._jobs, self._threads)
         if wait:
             for thread in self._threads:
                 thread.join()
@@ -77,6 +78,11 @@ class Threads:
         _running.add(self)
 
 
+def _end(jobs: SimpleQueue[_Job | None], threads: list[threading.Thread]) -> None:
+    for _ in threads:
+        jobs.put(None)
+
+
 def _work(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         _do(*job)
@@ -93,6 +99,11 @@ def _do(
     if not future.cancelled():
         try:
             result = function()
+        except StopIteration as error:  # a future cannot hold it: who waits would wait for ever
+            failure = RuntimeError("a job raised StopIteration")
+            failure.__cause__ = error
+            _tell(loop, _fail, answered, future, failure)
+            return
         except BaseException as error:
             _tell(loop, _fail, answered, future, error)
             return

@@ -827,3 +827,9 @@ def test_a_stamp_of_the_original_is_a_moment_of_the_past() -> None:
             assert to_original(found.created) == "mkdsn5a8-00003"
 
     asyncio.run(main())
+
+
+def test_plain_with_on_an_async_store_says_which_word_is_missing() -> None:
+    opening: Any = EventStore.open("memory:")
+    with pytest.raises(TypeError, match=r"async with .*everlog\.blocking"), opening:
+        pass

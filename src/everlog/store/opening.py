@@ -42,6 +42,14 @@ class Opening(Generic[T]):
                 "`async with EventStore.open(...) as store:`"
             )
 
+        def __enter__(self) -> object:
+            raise TypeError(
+                "this store is async: write `async with EventStore.open(...) as store:`; "
+                "for plain `with`, import EventStore from everlog.blocking"
+            )
+
+        def __exit__(self, *_: object) -> None: ...
+
     async def __aenter__(self) -> T:
         self._opened = await self._open()
         return self._opened

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -225,4 +226,6 @@ def a_thread_outlives_the_main_one(path: str) -> None:
 
 
 if __name__ == "__main__":
+    # A shell that starts the tests in its background has all below it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     globals()[sys.argv[1]](sys.argv[2])

@@ -20,6 +20,7 @@ from everlog.errors import (
     IdConflict,
     InvalidInput,
     InvalidName,
+    StoreClosed,
     TamperedRecord,
 )
 from everlog.store import writing
@@ -303,6 +304,35 @@ def test_a_stream_is_closed_when_its_import_ends_early() -> None:
     with pytest.MonkeyPatch.context() as small:
         small.setattr(writing, "IMPORT_CHUNK", 2)
         run(main)
+
+
+def test_a_close_is_not_held_up_by_an_import_that_goes_on_and_on() -> None:
+    given: list[StoredRecord] = []
+
+    async def main() -> None:
+        [row] = await records(1)
+
+        begun = asyncio.Event()
+
+        def on_and_on() -> Iterator[StoredRecord]:
+            begun.set()
+            while len(given) < 5000:
+                other = row._replace(id=f"id-{len(given)}")
+                given.append(other._replace(hash=computed_hash(other)))
+                yield given[-1]
+
+        store = await EventStore.open("memory:", events=EVENTS)
+        importing = asyncio.create_task(store.import_records(on_and_on()))
+        await begun.wait()
+        await store.close(timeout_s=0)
+        with pytest.raises(StoreClosed):
+            await importing
+
+    with pytest.MonkeyPatch.context() as small:
+        # As with big records: no chunk is checked in a thread, and the committer is never idle.
+        small.setattr(writing, "IMPORT_CHUNK", 1)
+        run(main)
+    assert len(given) < 100
 
 
 def test_an_iterator_without_aclose_is_imported_as_well() -> None:

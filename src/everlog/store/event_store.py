@@ -133,7 +133,9 @@ class EventStore:
         )
         self._max_offset_ms = check_offset(max_offset_s)
         self._observed = Observed()
-        self._writing = Writing(self._registry, self._committer, self._hooks, self._observed)
+        self._writing = Writing(
+            self._registry, self._committer, self._hooks, self._observed, self._owner
+        )
         self._saving = Saving(ledger, self._writing, self._preparer, self._observed, seams)
         self._folder = Folder(
             ledger, self._registry, self._committer, check_policy(snapshots), self._observed.take

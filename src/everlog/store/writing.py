@@ -15,6 +15,7 @@ from everlog.core.sequencer import Append, Import, Placed, check_import
 from everlog.core.stream import check_name
 from everlog.errors import InvalidInput
 from everlog.ports.ledger import Outcome
+from everlog.ports.owner import Owner
 from everlog.store.committer import Committer
 from everlog.store.hooks import Hooks
 from everlog.store.observing import Observed
@@ -53,12 +54,18 @@ class Writing:
     """Hands requests to the committer, and starts the hooks of what is new."""
 
     def __init__(
-        self, registry: Registry, committer: Committer, hooks: Hooks, observed: Observed
+        self,
+        registry: Registry,
+        committer: Committer,
+        hooks: Hooks,
+        observed: Observed,
+        owner: Owner,
     ) -> None:
         self._registry = registry
         self._committer = committer
         self._hooks = hooks
         self._observed = observed
+        self._owner = owner
 
     async def append(
         self, request: Append, *, emit: bool, batch: str | None
@@ -88,6 +95,7 @@ class Writing:
                     await thread.run(check_import, request)
                 else:
                     check_import(request)
+                self._owner.check()  # a close would wait for every chunk that is still to come
                 committing, _, hooks = self._begin(request, emit=emit, batch=batch)
                 placed = await committing
                 assert isinstance(placed, Placed)

@@ -113,14 +113,15 @@ def lock(args: Sequence[str]) -> int:
         # Demo and benchmarks run on the very versions that the tests saw: dev.txt constrains them.
         as_tested = ["--constraint", relative(dev)]
         for target, options in (
-            (dev, ["--group", "dev", *args]),
-            (REQUIREMENTS / "demo.txt", ["--group", "demo", *as_tested]),
-            (REQUIREMENTS / "bench.txt", ["--group", "bench", *as_tested, *args]),
+            (dev, ["--group", "dev", "--all-extras", *args]),
+            # The demo runs on the embedded default: no driver, no server.
+            (REQUIREMENTS / "demo.txt", ["--group", "demo", "--extra", "msgspec", *as_tested]),
+            (REQUIREMENTS / "bench.txt", ["--group", "bench", "--all-extras", *as_tested, *args]),
         ):
             # No address of an index is written: a lock serves whoever reads it, wherever they are.
             uv = env.folder / "bin" / "uv"
             command: Command = [uv, "pip", "compile", "pyproject.toml", "--quiet"]
-            command += ["--all-extras", "--universal", "--python-version", "3.11"]
+            command += ["--universal", "--python-version", "3.11"]
             command += ["--generate-hashes", "--no-header", "--no-annotate"]
             command += ["--no-emit-index-url", "--no-emit-find-links", "--system-certs"]
             code = run([*command, *options, "--output-file", relative(target)], env)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from os import PathLike, fspath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from everlog.errors import InvalidUrl
+from everlog.errors import InvalidUrl, NotSupported
 from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
 
-KNOWN = "memory: or sqlite:///path/to/file.db"
+if TYPE_CHECKING:
+    from everlog.adapters.postgres.ledger import PostgresLedger
+
+KNOWN = "memory:, sqlite:///path/to/file.db or postgresql://user@host/database"
 
 _UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -23,8 +26,11 @@ async def connect(url: str | PathLike[str], *, seams: Seams, options: dict[str, 
     - `sqlite:///relative.db`, `sqlite:////absolute/path.db`; options as arguments or in the query:
       `durability=full|relaxed`, `timeout_s=30`
     - a `Path`: that of a SQLite file
+    - `postgresql://user@host/database?schema=everlog`; options as arguments or in the query:
+      `schema`, `migrate`, `timeout_s=30`, `pooler=none|transaction`, `readers=4`; what else is in
+      the query is libpq's
 
-    Raises `InvalidUrl`, and what opening the ledger raises.
+    Raises `InvalidUrl`, `NotSupported` without the driver, and what opening the ledger raises.
     """
     if isinstance(url, PathLike):
         url = _url_of(url)
@@ -51,7 +57,8 @@ async def connect(url: str | PathLike[str], *, seams: Seams, options: dict[str, 
 
             return await SqliteLedger.open(path, seams=seams, **options)
         case "postgres" | "postgresql":
-            raise InvalidUrl(f"this version of everlog has no PostgreSQL store yet; use {KNOWN}")
+            bare, options = postgres(url, options)
+            return await _postgres_ledger().open(bare, seams=seams, **options)
         case _:
             raise InvalidUrl(f"{_redacted(url)!r}: unknown kind of store {scheme!r}; use {KNOWN}")
 
@@ -94,14 +101,77 @@ def _sqlite(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         raise InvalidUrl(
             f"durability={merged['durability']!r} is not known; use 'full' or 'relaxed'"
         )
-    if "timeout_s" in merged:
-        try:
-            merged["timeout_s"] = float(merged["timeout_s"])
-        except (TypeError, ValueError) as error:
-            raise InvalidUrl(f"timeout_s={merged['timeout_s']!r} is no number") from error
-        if not 0 <= merged["timeout_s"] <= 86_400:
-            raise InvalidUrl(f"timeout_s={merged['timeout_s']} must be from 0 to 86400 seconds")
+    _take_timeout(merged)
     return path, merged
+
+
+POSTGRES_OPTIONS = ("schema", "migrate", "timeout_s", "pooler", "readers")
+SCHEMA = re.compile("[a-z_][a-z0-9_]{0,62}")
+
+
+def postgres(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Returns a PostgreSQL URL without what is ours, and our options; raises `InvalidUrl`."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise InvalidUrl("a PostgreSQL URL begins with postgresql://user@host/database")
+    if _UNFIT.search(url):
+        raise InvalidUrl("the PostgreSQL URL holds a control character or surrogate")
+    bare, _, query = url.partition("?")
+    ours: dict[str, Any] = {}
+    theirs: list[str] = []
+    for pair in query.split("&") if query else []:
+        name, _, value = pair.partition("=")
+        if name in POSTGRES_OPTIONS:
+            ours[name] = unquote(value)
+        else:
+            theirs.append(pair)
+    merged = {**ours, **options}
+    _refuse_unknown(url, merged, known=POSTGRES_OPTIONS)
+    schema: object = merged.get("schema", "everlog")
+    if not isinstance(schema, str) or not SCHEMA.fullmatch(schema):
+        raise InvalidUrl(
+            f"schema={schema!r:.80} cannot be the name of a schema: use lower-case letters, digits "
+            "and _, 63 at most, with no digit first"
+        )
+    if schema.startswith("pg_") or schema == "information_schema":
+        raise InvalidUrl(f"schema={schema!r} is PostgreSQL's own; use another name")
+    if isinstance(migrate := merged.get("migrate"), str):
+        if migrate not in ("true", "false"):
+            raise InvalidUrl(f"migrate={migrate!r} is not known; use true or false")
+        merged["migrate"] = migrate == "true"
+    elif not isinstance(migrate, (bool, type(None))):
+        raise InvalidUrl(f"migrate={migrate!r} is not known; use True, False or None")
+    if merged.get("pooler", "none") not in ("none", "transaction"):
+        raise InvalidUrl(f"pooler={merged['pooler']!r} is not known; use 'none' or 'transaction'")
+    if "readers" in merged:
+        try:
+            merged["readers"] = int(merged["readers"])
+        except (TypeError, ValueError):
+            raise InvalidUrl(f"readers={merged['readers']!r} is no whole number") from None
+        if not 1 <= merged["readers"] <= 1000:
+            raise InvalidUrl(f"readers={merged['readers']} must be from 1 to 1000")
+    _take_timeout(merged)
+    return bare + ("?" + "&".join(theirs) if theirs else ""), merged
+
+
+def _postgres_ledger() -> type[PostgresLedger]:
+    try:
+        from everlog.adapters.postgres.ledger import PostgresLedger
+    except ImportError as error:
+        raise NotSupported(
+            f"a PostgreSQL store needs its driver ({error}): pip install 'everlog[postgres]'"
+        ) from error
+    return PostgresLedger
+
+
+def _take_timeout(options: dict[str, Any]) -> None:
+    if "timeout_s" not in options:
+        return
+    try:
+        options["timeout_s"] = float(options["timeout_s"])
+    except (TypeError, ValueError) as error:
+        raise InvalidUrl(f"timeout_s={options['timeout_s']!r} is no number") from error
+    if not 0 <= options["timeout_s"] <= 86_400:
+        raise InvalidUrl(f"timeout_s={options['timeout_s']} must be from 0 to 86400 seconds")
 
 
 def _refuse_unknown(url: str, options: dict[str, Any], *, known: tuple[str, ...]) -> None:

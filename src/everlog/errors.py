@@ -18,7 +18,8 @@
     ├── Conflict                       the log is not in the state that the call relied on
     │   ├── WrongVersion               the stream is not at the expected version
     │   ├── IdConflict                 an event id is taken by other content
-    │   └── PartialRetry               some ids of the call are stored, others are not
+    │   ├── PartialRetry               some ids of the call are stored, others are not
+    │   └── LogDiverged                the log is not the one that a resume token was taken from
     ├── NotFound (LookupError)         a stream that must exist does not
     ├── UnsavedEvents                  an aggregate with pending events cannot do this
     ├── ReadOnlyAggregate              an aggregate folded from a relation has no stream of its own
@@ -29,7 +30,8 @@
     ├── StorageError                   the place where the log lives
     │   ├── CannotOpen                 it cannot be opened or created
     │   │   ├── ForeignFile            it is something else, not an everlog ledger
-    │   │   └── NewerFormat            a newer everlog wrote it
+    │   │   ├── NewerFormat            a newer everlog wrote it
+    │   │   └── OlderFormat            it has to be migrated first
     │   ├── FileReplaced               the file under the open store is another one now
     │   ├── LedgerBusy                 another process held the lock for too long
     │   ├── StorageFull                there is no room left
@@ -379,6 +381,10 @@ class ForeignFile(CannotOpen):
 
 class NewerFormat(CannotOpen):
     """A newer everlog wrote this ledger. It was not touched."""
+
+
+class OlderFormat(CannotOpen):
+    """The ledger lacks a migration. It was not touched: run `everlog migrate`."""
 
 
 class FileReplaced(StorageError):

@@ -140,6 +140,14 @@ class Ledger(Protocol):
         """Returns how far the ledger has got."""
         ...
 
+    async def wait(self, position: int, *, timeout_s: float) -> int:
+        """Returns the head's position as soon as it is past `position`, or after `timeout_s` seconds.
+
+        For whoever follows the log: it waits until there is something to read. Who is cancelled
+        while it waits leaves nothing behind.
+        """
+        ...
+
     async def check(self) -> Sequence[Problem]:
         """Returns what the storage itself contradicts: its indexes, marks and structure.
 

@@ -15,6 +15,7 @@ from everlog.errors import NotSupported
 from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
+from everlog.ports.waiting import Waiting
 
 
 class MemoryLedger:
@@ -24,6 +25,7 @@ class MemoryLedger:
         self._seams = seams or Seams()
         self._owner = Owner("the store in memory")
         self._tables = Tables()
+        self._waiting = Waiting(self._position, poll_s=lambda: None)  # nobody else writes
         random = self._seams.random_bytes
         self._identity = Identity(
             ledger=random(16).hex(), node=random(8).hex(), epoch=random(8).hex()
@@ -38,7 +40,10 @@ class MemoryLedger:
         return Capabilities(durable=False, shared=False, backup=False)
 
     async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
-        return write(self._open(), requests, identity=self._identity, now_ms=self._seams.now_ms())
+        tables = self._open()
+        outcomes = write(tables, requests, identity=self._identity, now_ms=self._seams.now_ms())
+        self._waiting.hint()
+        return outcomes
 
     async def read(
         self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
@@ -70,6 +75,10 @@ class MemoryLedger:
     async def head(self) -> Head:
         return self._open().head
 
+    async def wait(self, position: int, *, timeout_s: float) -> int:
+        self._open()
+        return await self._waiting.wait(position, timeout_s)
+
     async def check(self) -> Sequence[Problem]:
         self._open()
         return []
@@ -84,6 +93,10 @@ class MemoryLedger:
     async def close(self) -> None:
         if not self._owner.forked:
             self._owner.closed = True
+            await self._waiting.close()
+
+    async def _position(self) -> int:
+        return self._tables.head.position
 
     def _open(self) -> Tables:
         self._owner.check()

@@ -38,12 +38,16 @@ from everlog.errors import CannotOpen, EverlogError, MisusedStore
 from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
+from everlog.ports.waiting import Waiting
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 2
 """Threads that read, each with a connection of its own."""
+
+POLL_S = 0.002
+"""How often those who wait look for what other processes have written."""
 
 
 class SqliteLedger:
@@ -61,6 +65,7 @@ class SqliteLedger:
         self._writing = Threads(1, name="everlog-writer")
         self._reading = Threads(READERS, name="everlog-reader")
         self._local = threading.local()
+        self._waiting = Waiting(self._position, poll_s=lambda: POLL_S)
         self._readers: list[sqlite3.Connection] = []
         self._writer: Writer | None = None
         self._identity: Identity | None = None
@@ -120,7 +125,10 @@ class SqliteLedger:
         except MisusedStore as error:
             return _refuse(error)  # when it is awaited, as everywhere
         assert self._writer is not None
-        return self._writing.run(self._writer.commit, requests)
+        committing = self._writing.run(self._writer.commit, requests)
+        if self._waiting.anybody:
+            committing.add_done_callback(lambda _: self._waiting.hint())
+        return committing
 
     async def read(
         self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
@@ -150,6 +158,10 @@ class SqliteLedger:
     async def head(self) -> Head:
         return await self._look(reading.head)
 
+    async def wait(self, position: int, *, timeout_s: float) -> int:
+        self._owner.check()
+        return await self._waiting.wait(position, timeout_s)
+
     async def check(self) -> Sequence[Problem]:
         return await self._look(reading.check)
 
@@ -166,10 +178,14 @@ class SqliteLedger:
         if self._owner.closed or self._owner.forked:
             return
         self._owner.closed = True
+        await self._waiting.close()
         # Behind whatever is still being written; shielded, so that a cancelled close still closes.
         closing = self._writing.run(self._close)
         self._writing.stop()  # takes no more, and its thread ends after the last
         await asyncio.shield(closing)
+
+    async def _position(self) -> int:
+        return await self._look(reading.position)
 
     def _set_up(self) -> None:
         place = self._place

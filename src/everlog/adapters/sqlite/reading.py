@@ -110,6 +110,12 @@ def head(connection: sqlite3.Connection) -> Head:
     return as_head(connection.execute(schema.SELECT_HEAD).fetchone())
 
 
+def position(connection: sqlite3.Connection) -> int:
+    """Returns the position of the last record; 0 if there is none."""
+    [position] = connection.execute(schema.SELECT_POSITION).fetchone()
+    return int(position)
+
+
 def check(connection: sqlite3.Connection) -> list[Problem]:
     """Returns what the file contradicts in itself."""
     problems: list[Problem] = []

@@ -1,0 +1,1 @@
+"""The central repository: one PostgreSQL schema, shared by any number of processes and services."""

@@ -1,0 +1,145 @@
+"""Connections: how a server is reached, what is set on each, and the pool of those that read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+from psycopg import conninfo
+from psycopg_pool import AsyncConnectionPool
+
+from everlog.adapters.postgres.executing import load_as_stored
+from everlog.adapters.postgres.failures import as_opening_error
+from everlog.errors import InvalidUrl
+
+Pooler = Literal["none", "transaction"]
+"""What stands between us and the server: `transaction` is a proxy such as PgBouncer that gives each
+transaction another connection, so that nothing may be set or prepared on one, and LISTEN hears
+nothing."""
+
+# What ends a connection whose other end is gone without a word, in some 30 s and not in 2 hours.
+_PATIENCE: dict[str, object] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+    "application_name": "everlog",
+}
+
+# The plans of prepared statements are made once, perhaps while the log is empty and a scan of all of it
+# looks cheap; and none of ours is worth compiling.
+_SESSION = (
+    "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false), "
+    "set_config('default_transaction_isolation', 'read committed', false), "
+    "set_config('client_min_messages', 'warning', false)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A schema of a database, and how to treat it."""
+
+    parameters: dict[str, Any]
+    """What libpq is told, without what is ours. May hold a password: never to be shown."""
+    schema: str
+    timeout_s: float
+    pooler: Pooler
+    readers: int
+
+    def __str__(self) -> str:
+        """Names the place without what could be secret."""
+        host, port = self.parameters.get("host", "localhost"), self.parameters.get("port", "5432")
+        name = self.parameters.get("dbname") or self.parameters.get("user") or "its default"
+        return f"schema {self.schema!r} of database {name!r} on {host}:{port}"
+
+    __repr__ = __str__
+
+    @property
+    def lock_key(self) -> int:
+        """The advisory lock of this schema's commits, within its database."""
+        return _key("commits", self.schema)
+
+    @property
+    def migration_key(self) -> int:
+        """The advisory lock of this schema's migrations, within its database."""
+        return _key("migrations", self.schema)
+
+    @property
+    def channel(self) -> str:
+        """The channel on which the committers of this schema wake those who follow."""
+        # A digest: with the schema's name it could be longer than an identifier may be.
+        return "everlog_" + hashlib.sha256(self.schema.encode()).hexdigest()[:24]
+
+
+def _key(what: str, schema: str) -> int:
+    digest = hashlib.sha256(f"everlog:{what}:{schema}".encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
+
+
+def parameters_of(url: str) -> dict[str, Any]:
+    """Returns what a URL says to libpq; raises `InvalidUrl`, which never quotes it."""
+    try:
+        return conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        # What libpq says may quote the password; so does the chain of causes.
+        raise InvalidUrl(
+            "the PostgreSQL URL cannot be understood; write "
+            "postgresql://user:password@host:5432/database?schema=everlog, with special characters "
+            "in the password as %XX, and of other parameters only those that libpq knows"
+        ) from None
+
+
+async def connect(place: Place) -> psycopg.AsyncConnection[Any]:
+    """Returns a connection of our own; raises `psycopg.Error`."""
+    connection = await psycopg.AsyncConnection.connect(
+        **{**_PATIENCE, **place.parameters}, autocommit=True
+    )
+    try:
+        await prepare(place, connection)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def prepare(place: Place, connection: psycopg.AsyncConnection[Any]) -> None:
+    """Sets what all our connections have."""
+    load_as_stored(connection.adapters)
+    if place.pooler == "transaction":
+        connection.prepare_threshold = None
+        return
+    connection.prepare_threshold = 1
+    await connection.execute(_SESSION)
+
+
+async def open_pool(place: Place) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+    """Returns the pool of connections that read; raises `CannotOpen`."""
+
+    async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
+        await prepare(place, connection)
+
+    pool = AsyncConnectionPool(
+        kwargs={**_PATIENCE, **place.parameters, "autocommit": True},
+        min_size=1,
+        max_size=place.readers,
+        configure=configure,
+        timeout=place.timeout_s,
+        # Those that are not needed go soon, those that are kept do not grow old.
+        max_idle=60.0,
+        reconnect_timeout=5.0,
+        open=False,
+        name=f"everlog-{place.schema}",
+    )
+    await pool.open()
+    return pool
+
+
+async def first_connection(place: Place) -> psycopg.AsyncConnection[Any]:
+    """Returns a connection; raises `CannotOpen` with what to do."""
+    try:
+        return await connect(place)
+    except psycopg.Error as error:
+        raise as_opening_error(error, str(place)) from None

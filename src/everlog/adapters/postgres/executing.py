@@ -1,0 +1,210 @@
+"""Scripts and their executors: what is asked of the database, apart from how it is carried there.
+
+A script is a generator. It yields steps and is sent what they gave, so it neither awaits nor blocks:
+one text serves an async connection, a blocking one, and the transaction of somebody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import psycopg
+from psycopg import sql
+from psycopg.adapt import AdaptersMap
+from psycopg.rows import tuple_row
+from psycopg.types.bool import BoolBinaryLoader, BoolDumper, BoolLoader
+from psycopg.types.numeric import Int4BinaryLoader, Int8BinaryLoader, IntDumper, IntLoader
+from psycopg.types.string import (
+    ByteaBinaryLoader,
+    ByteaLoader,
+    BytesDumper,
+    StrDumper,
+    TextBinaryLoader,
+    TextLoader,
+)
+
+T = TypeVar("T")
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+class Statement(NamedTuple):
+    """One statement of `schema`, and its values."""
+
+    template: str
+    values: Mapping[str, object] = {}
+
+
+class Run(NamedTuple):
+    """A step: statements in one trip, where the connection allows. Gives the rows of each."""
+
+    statements: Sequence[Statement]
+
+
+class Copy(NamedTuple):
+    """A step: rows through COPY. Gives nothing."""
+
+    template: str
+    rows: Iterable[Sequence[object]]
+
+
+class Think(NamedTuple):
+    """A step: work that takes long enough to be kept off an event loop. Gives nothing."""
+
+    work: Callable[[], object]
+
+
+Step: TypeAlias = Run | Copy | Think
+Script: TypeAlias = Generator[Step, list[list[Row]], T]
+
+
+def ask(template: str, values: Mapping[str, object] | None = None) -> Script[list[Row]]:
+    """Is a script of one statement; returns its rows."""
+    [rows] = yield Run([Statement(template, values or {})])
+    return rows
+
+
+class Executor:
+    """Runs scripts over connections of psycopg, in one schema."""
+
+    def __init__(self, schema: str) -> None:
+        self._schema = schema
+
+    async def run(
+        self, connection: psycopg.AsyncConnection[Any], script: Script[T], *, alone: bool = True
+    ) -> T:
+        """Runs a script; returns what it returns.
+
+        `alone`: the connection is ours, and several statements may travel in one pipeline.
+        """
+        try:
+            step = next(script)
+            while True:
+                try:
+                    answers = await self._take(connection, step, alone)
+                except BaseException as error:
+                    step = script.throw(error)
+                else:
+                    step = script.send(answers)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def run_blocking(self, connection: psycopg.Connection[Any], script: Script[T]) -> T:
+        """Runs a script over a blocking connection, which is somebody else's."""
+        try:
+            step = next(script)
+            while True:
+                try:
+                    answers = self._take_blocking(connection, step)
+                except BaseException as error:
+                    step = script.throw(error)
+                else:
+                    step = script.send(answers)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def _take(
+        self, connection: psycopg.AsyncConnection[Any], step: Step, alone: bool
+    ) -> list[list[Row]]:
+        if isinstance(step, Think):
+            await asyncio.to_thread(step.work)
+            return []
+        if isinstance(step, Copy):
+            cursor = _as_ours(psycopg.AsyncCursor(connection, row_factory=tuple_row))
+            async with cursor, cursor.copy(self._filled_in(step.template)) as copy:
+                for row in step.rows:
+                    await copy.write_row(row)
+            return []
+        if alone and len(step.statements) > 1:
+            cursors: list[psycopg.AsyncCursor[Row]] = []
+            async with connection.pipeline():
+                for statement in step.statements:
+                    cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
+                    cursors.append(cursor)
+                    await cursor.execute(
+                        self._filled_in(statement.template), statement.values, binary=True
+                    )
+            return [await _rows_of(cursor) for cursor in cursors]
+        answers: list[list[Row]] = []
+        for statement in step.statements:
+            cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
+            if not alone:
+                _as_ours(cursor)
+            await cursor.execute(
+                self._filled_in(statement.template), statement.values, binary=True
+            )
+            answers.append(await _rows_of(cursor))
+        return answers
+
+    def _take_blocking(self, connection: psycopg.Connection[Any], step: Step) -> list[list[Row]]:
+        if isinstance(step, Think):
+            step.work()
+            return []
+        if isinstance(step, Copy):
+            cursor = _as_ours(psycopg.Cursor(connection, row_factory=tuple_row))
+            with cursor, cursor.copy(self._filled_in(step.template)) as copy:
+                for row in step.rows:
+                    copy.write_row(row)
+            return []
+        answers: list[list[Row]] = []
+        for statement in step.statements:
+            cursor = _as_ours(psycopg.Cursor(connection, row_factory=tuple_row))
+            cursor.execute(self._filled_in(statement.template), statement.values, binary=True)
+            answers.append(cursor.fetchall() if cursor.description is not None else [])
+        return answers
+
+    def _filled_in(self, template: str) -> bytes:
+        return _filled_in(template, self._schema)
+
+
+@lru_cache(maxsize=1024)
+def _filled_in(template: str, schema: str) -> bytes:
+    # The one place in which the name of a schema comes into a statement, quoted by the driver.
+    return template.replace("{schema}", quoted(schema)).encode()
+
+
+def quoted(schema: str) -> str:
+    """Returns the name of a schema as it stands in a statement."""
+    return sql.Identifier(schema).as_string(None)
+
+
+def load_as_stored(adapters: AdaptersMap) -> None:
+    """Makes the driver hand over json as the text that is stored, and decode nothing."""
+    adapters.register_loader("json", TextLoader)
+    adapters.register_loader("json", TextBinaryLoader)
+
+
+_C = TypeVar("_C", "psycopg.AsyncCursor[Row]", "psycopg.Cursor[Row]")
+
+
+def _as_ours(cursor: _C) -> _C:
+    # Somebody else's connection may load and dump these types in its own way.
+    adapters = cursor.adapters
+    load_as_stored(adapters)
+    for name, loader in _LOADERS:
+        adapters.register_loader(name, loader)
+    for type, dumper in _DUMPERS:
+        adapters.register_dumper(type, dumper)
+    return cursor
+
+
+_LOADERS = (
+    ("text", TextLoader),
+    ("text", TextBinaryLoader),
+    ("bytea", ByteaLoader),
+    ("bytea", ByteaBinaryLoader),
+    ("int4", IntLoader),
+    ("int4", Int4BinaryLoader),
+    ("int8", IntLoader),
+    ("int8", Int8BinaryLoader),
+    ("bool", BoolLoader),
+    ("bool", BoolBinaryLoader),
+)
+_DUMPERS = ((str, StrDumper), (bytes, BytesDumper), (bool, BoolDumper), (int, IntDumper))
+
+
+async def _rows_of(cursor: psycopg.AsyncCursor[Row]) -> list[Row]:
+    return await cursor.fetchall() if cursor.description is not None else []

@@ -1,0 +1,117 @@
+"""What the errors of PostgreSQL and of its driver mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from everlog.core.record import StoredRecord, as_record
+from everlog.core.sequencer import Head
+from everlog.errors import (
+    CannotOpen,
+    CorruptLedger,
+    LedgerBusy,
+    StorageError,
+    StorageFailed,
+    StorageFull,
+)
+
+TRY_AGAIN = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "25006",  # read_only_sql_transaction: the server is a standby, or about to become one
+        "53300",  # too_many_connections
+        "55006",  # object_in_use
+        "57P01",  # admin_shutdown: also what pg_terminate_backend says
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now: starting up, or recovering
+        "57P05",  # idle_session_timeout
+        "25P03",  # idle_in_transaction_session_timeout
+        "XX000",  # internal_error; of a proxy: the server behind it is away
+        "08P01",  # protocol_violation; of a proxy: the server behind it went away
+    }
+)
+"""What may be gone a moment later. Nothing was written then, unless a commit was under way."""
+
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+def is_passing(error: psycopg.Error) -> bool:
+    """Whether trying again may help: a conflict of transactions, or a lost connection."""
+    if error.sqlstate is None:  # of the driver: the connection is gone, or never was
+        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+    return error.sqlstate in TRY_AGAIN or error.sqlstate.startswith("08")
+
+
+def as_storage_error(error: psycopg.Error, place: str) -> StorageError:
+    """Returns the typed error that says what a failed statement means and what to do.
+
+    With the server's first line only: the others may quote values.
+    """
+    said = first_line(error)
+    state = error.sqlstate or ""
+    if state == LOCK_NOT_AVAILABLE:
+        return LedgerBusy(
+            f"{place} is being written to by another process for too long ({said}); nothing was "
+            "written: try again, or raise timeout_s"
+        )
+    if state == "53100":
+        return StorageFull(f"there is no room left for {place}; nothing was written: make room")
+    if state == "42501":
+        return StorageFailed(
+            f"{place}: {said}; nothing was written: grant this role SELECT, INSERT, UPDATE and "
+            "DELETE on the schema's tables, and USAGE on the schema"
+        )
+    if state == "25006":
+        return StorageFailed(
+            f"{place} is on a server that takes no writes, such as a standby; nothing was written: "
+            "connect to the primary (target_session_attrs=read-write finds it)"
+        )
+    if state == "22012":  # see STORE: under the lock nobody of ours can have moved the head
+        return CorruptLedger(
+            f"{place}: its head was changed by something else than everlog; nothing was written: "
+            "run verify, and see who else writes to its tables"
+        )
+    if state in ("42P01", "42703", "3F000", "XX001", "XX002"):  # our statements do not change
+        return CorruptLedger(f"{place} is damaged ({said}); run verify, restore a backup")
+    if is_passing(error):
+        return StorageFailed(f"{place} cannot be reached ({said}); nothing was written")
+    return StorageFailed(f"{place}: the database failed ({state or 'error'}: {said})")
+
+
+def as_opening_error(error: psycopg.Error, place: str) -> CannotOpen:
+    """Returns the typed error that says why a ledger cannot be opened."""
+    said = first_line(error)  # of a connection that was never made there is no SQLSTATE, only text
+    if "password" in said or "authentication" in said or "pg_hba" in said or "role" in said:
+        hint = "check user and password in the URL, or in PGPASSWORD or ~/.pgpass"
+    elif error.sqlstate == "3D000" or (said.endswith("does not exist") and "database" in said):
+        hint = "create the database first (createdb)"
+    elif error.sqlstate == "42501":
+        hint = (
+            "let the schema's owner run `everlog migrate`, and grant this role USAGE on the schema "
+            "and SELECT, INSERT, UPDATE and DELETE on its tables"
+        )
+    else:
+        hint = "check that PostgreSQL runs there and takes connections from here"
+    return CannotOpen(f"{place} cannot be opened ({said}); {hint}")
+
+
+def first_line(error: psycopg.Error) -> str:
+    """Returns what an error says first: of a server its message alone, without values."""
+    primary = error.diag.message_primary
+    text = primary or str(error) or type(error).__name__
+    return text.strip().splitlines()[0].strip() if text.strip() else type(error).__name__
+
+
+def as_head(row: tuple[Any, ...] | Sequence[Any]) -> Head:
+    """Returns the head of a row of `ledger_head`."""
+    position, chain, clock, created, id = row
+    return Head(position, chain, clock, (created, id))
+
+
+def as_records(rows: Sequence[tuple[Any, ...]]) -> list[StoredRecord]:
+    """Returns the records of rows."""
+    return list(map(as_record, rows))

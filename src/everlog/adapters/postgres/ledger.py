@@ -1,0 +1,219 @@
+"""`PostgresLedger`: the ledger port over one schema of a PostgreSQL database."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import Context
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from everlog.adapters.postgres import migrating, reading, schema
+from everlog.adapters.postgres.connections import (
+    Place,
+    Pooler,
+    first_connection,
+    open_pool,
+    parameters_of,
+)
+from everlog.adapters.postgres.executing import Executor, Script, Statement, ask
+from everlog.adapters.postgres.failures import as_opening_error, as_storage_error, is_passing
+from everlog.adapters.postgres.waking import Waker
+from everlog.adapters.postgres.writer import FIRST_PAUSE_S, LONGEST_PAUSE_S, Writer
+from everlog.core.record import StoredRecord
+from everlog.core.selection import Cursor, Page, Selection
+from everlog.core.sequencer import Head, Identity
+from everlog.core.snapshot import Snapshot, SnapshotKey
+from everlog.errors import NotSupported, StorageFailed, StoreClosed
+from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
+from everlog.ports.owner import Owner
+from everlog.ports.seams import Seams
+
+T = TypeVar("T")
+
+
+class PostgresLedger:
+    """A ledger in one schema of a PostgreSQL database, shared by any number of processes.
+
+    One connection writes; a pool of a few reads, and one listens where somebody waits. Nothing is
+    held open between two calls.
+    """
+
+    def __init__(self, place: Place, seams: Seams) -> None:
+        """Use `PostgresLedger.open`."""
+        self._place = place
+        self._seams = seams
+        self._owner = Owner(f"the store on {place}")
+        self._executor = Executor(place.schema)
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
+        self._identity: Identity | None = None
+        self._waker = Waker(place, self._position, self._tell)
+        self._writer: Writer | None = None
+        self._writing = asyncio.Lock()
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        schema: str = "everlog",
+        migrate: bool | None = None,
+        timeout_s: float = 30.0,
+        pooler: Pooler = "none",
+        readers: int = 4,
+        seams: Seams | None = None,
+    ) -> PostgresLedger:
+        """Opens the ledger in a schema, creating both if need be.
+
+        - `url`: what libpq understands, without options of ours
+        - `migrate`: True applies what the schema lacks; False changes nothing; None creates a ledger
+          where there is none
+        - `timeout_s`: how long to wait for other processes' writes, and for a lost server
+        - `pooler`: `"transaction"` behind a proxy such as PgBouncer in that mode
+        - `readers`: connections that read, at most
+
+        Raises `InvalidUrl`, `CannotOpen`, `ForeignFile`, `NewerFormat` or `OlderFormat`.
+        """
+        place = Place(parameters_of(url), schema, timeout_s, pooler, readers)
+        ledger = cls(place, seams or Seams())
+        try:
+            await ledger._set_up(migrate)
+        except BaseException:
+            await ledger.close()
+            raise
+        return ledger
+
+    @property
+    def identity(self) -> Identity:
+        assert self._identity is not None
+        return self._identity
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(durable=True, shared=True, backup=False)
+
+    @property
+    def place(self) -> Place:
+        """The schema and how it is reached."""
+        return self._place
+
+    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        self._owner.check()
+        assert self._writer is not None
+        # In a task of nobody's: who is cancelled while it waits does not stop what has begun.
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(
+            loop.create_task(self._commit(self._writer, requests), context=Context())
+        )
+
+    async def _commit(self, writer: Writer, requests: Sequence[Request]) -> Sequence[Outcome]:
+        async with self._writing:
+            if not requests:
+                return []
+            return await writer.commit(requests)
+
+    async def read(
+        self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
+    ) -> Page:
+        return await self._look(lambda: reading.read_page(selection, cursor, size))
+
+    async def fold_from(
+        self, selection: Selection, key: SnapshotKey | None, *, size: int = 500
+    ) -> FoldStart:
+        return await self._look(lambda: reading.fold_start(selection, key, size))
+
+    async def find(self, ids: Sequence[str]) -> Sequence[StoredRecord | None]:
+        return await self._look(lambda: reading.find(ids))
+
+    async def overtaken(self, stream: str, register: str, place: tuple[str, str]) -> bool:
+        return await self._look(lambda: reading.overtaken(stream, register, place))
+
+    async def streams_of(self, relations: Sequence[str]) -> Sequence[str]:
+        return await self._look(lambda: reading.names(schema.SELECT_STREAMS_OF, relations))
+
+    async def relations_of(self, streams: Sequence[str]) -> Sequence[str]:
+        return await self._look(lambda: reading.names(schema.SELECT_RELATIONS_OF, streams))
+
+    async def find_snapshot(self, key: SnapshotKey) -> Snapshot | None:
+        return await self._look(lambda: reading.find_snapshot(key))
+
+    async def head(self) -> Head:
+        return await self._look(reading.head)
+
+    async def wait(self, position: int, *, timeout_s: float) -> int:
+        self._owner.check()
+        return await self._waker.wait(position, timeout_s)
+
+    async def check(self) -> Sequence[Problem]:
+        return await self._look(reading.check)
+
+    async def backup(self, path: str) -> None:
+        self._owner.check()
+        raise NotSupported(
+            "a ledger in PostgreSQL is backed up with the server's own tools: "
+            f"pg_dump --schema={self._place.schema}, or a base backup; a dump is restored as it was"
+        )
+
+    async def close(self) -> None:
+        if self._owner.closed or self._owner.forked:
+            return
+        self._owner.closed = True
+        await self._waker.close()
+        async with self._writing:  # behind whatever is still being written
+            if self._writer is not None:
+                await self._writer.close()
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def _set_up(self, migrate: bool | None) -> None:
+        place = self._place
+        connection = await first_connection(place)
+        try:
+            await migrating.ensure(connection, place, migrate=migrate)
+            [row] = await self._executor.run(connection, ask(schema.SELECT_IDENTITY))
+            self._identity = Identity(*row)
+            self._pool = await open_pool(place)
+        except psycopg.Error as error:
+            await connection.close()
+            raise as_opening_error(error, str(place)) from error
+        except BaseException:
+            await connection.close()
+            raise
+        self._writer = Writer(
+            place, self._identity, self._seams.now_ms, self._executor, self._waker, connection
+        )
+
+    async def _look(self, script: Callable[[], Script[T]]) -> T:
+        """Runs a script that only reads; again, on another connection, where one was lost."""
+        self._owner.check()
+        assert self._pool is not None
+        deadline = time.monotonic() + self._place.timeout_s
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                async with self._pool.connection() as connection:
+                    return await self._executor.run(connection, script())
+            except PoolClosed:
+                raise StoreClosed(f"the store on {self._place} was closed meanwhile") from None
+            except PoolTimeout as error:
+                raise StorageFailed(
+                    f"{self._place} cannot be reached, or all {self._place.readers} connections "
+                    f"that read were busy for {self._place.timeout_s} s"
+                ) from error
+            except psycopg.Error as error:
+                if not is_passing(error) or time.monotonic() + pause_s > deadline:
+                    raise as_storage_error(error, str(self._place)) from error
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _position(self) -> int:
+        return await self._look(reading.position)
+
+    async def _tell(self, notification: Statement) -> None:
+        with suppress(StorageFailed):
+            await self._look(lambda: ask(notification.template, notification.values))

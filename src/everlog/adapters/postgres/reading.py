@@ -1,0 +1,331 @@
+"""Reading: the scripts of pages of records, and of what else is looked up.
+
+None needs a transaction: what a read begins with is found in one statement, and the records up to
+there never change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from everlog.adapters.postgres import schema
+from everlog.adapters.postgres.executing import Row, Script, ask
+from everlog.adapters.postgres.failures import as_head, as_records
+from everlog.adapters.postgres.writing import key_values
+from everlog.core.fold_order import LATE, ON_TIME, merge
+from everlog.core.record import DATA, META, StoredRecord
+from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
+from everlog.core.sequencer import Head
+from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, overtakes, reaches_past
+from everlog.ports.ledger import FoldStart, Problem
+
+Run = tuple[list[StoredRecord], bool]
+"""The next records of an ordered query, and whether there are no more behind them."""
+
+
+def read_page(selection: Selection, cursor: Cursor | None, size: int) -> Script[Page]:
+    """Gives the next page."""
+    if not selection.resolved:
+        values = {"relation": selection.relation}
+        [row] = yield from ask(schema.SELECT_BEGINNING, values)
+        selection = _resolved(selection, *row)
+    return (yield from _page(selection, cursor, size))
+
+
+def fold_start(selection: Selection, key: SnapshotKey | None, size: int) -> Script[FoldStart]:
+    """Gives a snapshot that holds and the first page after it."""
+    values = key_values(_NO_KEY if key is None else key)
+    values["relation"] = selection.relation
+    [row] = yield from ask(schema.SELECT_FOLD_BEGINNING, values)
+    position, members, revision, *found = row
+    snapshot = None if key is None or found[0] is None else Snapshot(key, *found)
+    resolved = _resolved(selection, position, members)
+    if (
+        snapshot is not None
+        and snapshot.revision == revision
+        and not reaches_past(snapshot, resolved)
+    ):
+        after = resolved._replace(after=max(resolved.after, snapshot.position))
+        page = yield from _page(after, None, size)
+        if not overtakes(page.records, snapshot):
+            return FoldStart(snapshot, page, revision)
+    page = yield from _page(resolved, None, size)
+    return FoldStart(None, page, revision)
+
+
+_NO_KEY = SnapshotKey("", "", 0, "", "")
+
+
+def find(ids: Sequence[str]) -> Script[list[StoredRecord | None]]:
+    """Gives the records of the ids, None where there is none."""
+    rows = yield from ask(schema.SELECT_BY_IDS, {"names": json.dumps(list(ids))})
+    found = {record.id: record for record in as_records(rows)}
+    return [found.get(id) for id in ids]
+
+
+def overtaken(stream: str, register: str, place: tuple[str, str]) -> Script[bool]:
+    """Tells whether a record of the stream and register stands after the place."""
+    values = {"stream": stream, "register": register}
+    rows = yield from ask(schema.SELECT_REGISTER, values)
+    return bool(rows) and rows[0] > place
+
+
+def names(template: str, keys: Sequence[str]) -> Script[list[str]]:
+    """Gives the one column that a statement over a list of keys has."""
+    rows = yield from ask(template, {"names": json.dumps(list(keys))})
+    return [name for [name] in rows]
+
+
+def find_snapshot(key: SnapshotKey) -> Script[Snapshot | None]:
+    """Gives the stored snapshot, whether it holds or not."""
+    rows = yield from ask(schema.SELECT_SNAPSHOT, key_values(key))
+    return Snapshot(key, *rows[0]) if rows else None
+
+
+def head() -> Script[Head]:
+    """Tells how far the ledger has got."""
+    [row] = yield from ask(schema.SELECT_HEAD)
+    return as_head(row)
+
+
+def position() -> Script[int]:
+    """Gives the position of the last record; 0 if there is none."""
+    [[position]] = yield from ask(schema.SELECT_POSITION)
+    return int(position)
+
+
+def check() -> Script[list[Problem]]:
+    """Finds what the tables contradict in each other."""
+    problems: list[Problem] = []
+    for [at] in (yield from ask(schema.CHECK_LATE)):
+        problems.append(Problem(at, "its mark of having come late is wrong"))
+    for stream, register in (yield from ask(schema.CHECK_REGISTERS)):
+        what = f"the newest record of register {register!r} in {stream!r} is wrong"
+        problems.append(Problem(None, what))
+    if (yield from ask(schema.CHECK_NEWEST)):
+        problems.append(Problem(None, "the newest record of the ledger is wrong"))
+    for row in (yield from ask(schema.SELECT_SNAPSHOTS)):
+        snapshot = Snapshot(SnapshotKey(*row[:5]), *row[5:])
+        if not is_whole(snapshot):
+            what = (
+                f"the snapshot of {snapshot.key.reducer!r} over {snapshot.key.scope!r} is damaged "
+                "and not used; delete it: store.snapshots.delete(...)"
+            )
+            problems.append(Problem(None, what))
+    return problems
+
+
+def _resolved(selection: Selection, position: int, members: str | None) -> Selection:
+    until = position if selection.until is None else min(selection.until, position)
+    streams = selection.streams
+    if selection.relation is not None:
+        related: list[str] = json.loads(members) if members else []
+        streams = tuple(related if streams is None else sorted({*related} & {*streams}))
+    return selection._replace(until=until, streams=streams, relation=None)
+
+
+def _page(selection: Selection, cursor: Cursor | None, size: int) -> Script[Page]:
+    size = page_size(selection, cursor, size)
+    if size == 0 or selection.streams == ():
+        return Page((), selection, None)
+    if selection.order is Order.CREATED:
+        records, following = yield from _page_by_creation(selection, cursor, size)
+    else:
+        records, following = yield from _page_by_position(selection, cursor, size)
+    if following is not None and selection.limit is not None and following.given >= selection.limit:
+        following = None
+    return Page(records, selection, following)
+
+
+def _page_by_position(
+    selection: Selection, cursor: Cursor | None, size: int
+) -> Script[tuple[list[StoredRecord], Cursor | None]]:
+    assert selection.until is not None
+    given = 0 if cursor is None else cursor.given
+    if selection.backwards:
+        until = selection.until if cursor is None else cursor.position - 1
+        left = selection._replace(until=until)
+    else:
+        left = selection._replace(after=selection.after if cursor is None else cursor.position)
+    records, ended = yield from _by_position(left, size, descending=selection.backwards)
+    if ended:
+        return records, None
+    return records, Cursor(records[-1].position, None, given + len(records))
+
+
+def _page_by_creation(
+    selection: Selection, cursor: Cursor | None, size: int
+) -> Script[tuple[list[StoredRecord], Cursor | None]]:
+    start = cursor or Cursor(selection.after, None, 0)
+    on_time: list[StoredRecord] = []
+    late: list[StoredRecord] = []
+    on_time_ended = late_ended = True
+    if start.ended != LATE:
+        late, late_ended = yield from _late(selection, start.late, size)
+    if start.ended != ON_TIME:
+        on_time, on_time_ended = yield from _by_position(
+            selection._replace(after=start.position),
+            size,
+            on_time=True,
+            # What stands after the last late one is not needed yet, and may be far away.
+            beyond=None if late_ended else late[-1].order,
+        )
+    return merge(
+        on_time,
+        late,
+        on_time_ended=on_time_ended,
+        late_ended=late_ended,
+        start=start,
+        size=size,
+    )
+
+
+def _by_position(
+    selection: Selection,
+    size: int,
+    *,
+    descending: bool = False,
+    on_time: bool = False,
+    beyond: tuple[str, str] | None = None,
+) -> Script[Run]:
+    """Gives the next records in order of position, ascending or descending.
+
+    `beyond`: only up to the first that stands after this place in a fold.
+    """
+    conditions = " AND NOT late" if on_time else ""
+    if selection.streams is None or len(selection.streams) == 1:
+        source = _LOG if selection.streams is None else _STREAM
+        if beyond is None:
+            return (yield from _run(source, conditions, selection, size, descending=descending))
+        return (yield from _run_beyond(source, conditions, selection, size, beyond))
+    # Of several streams a plan may collect and sort all that is left, for every page. So they are
+    # asked for in windows of positions, wider and wider until a page is full.
+    assert selection.until is not None
+    found: list[StoredRecord] = []
+    low, high = selection.after, selection.until
+    width = 4 * size
+    while low < high:
+        if descending:
+            start, end = max(low, high - width), high
+            high = start
+        else:
+            start, end = low, min(high, low + width)
+            low = end
+        window = selection._replace(after=start, until=end)
+        records, ended = yield from _run(
+            _LOG, conditions, window, size - len(found), descending=descending
+        )
+        found += records
+        if beyond is not None and found and found[-1].order > beyond:
+            return found, False
+        if not ended or (len(found) >= size and low < high):
+            return found, False
+        width *= 2
+    return found, True
+
+
+def _run_beyond(
+    source: _Source,
+    conditions: str,
+    selection: Selection,
+    size: int,
+    beyond: tuple[str, str],
+) -> Script[Run]:
+    # One, then two, then four: what is not needed yet may be very far away, and one row too many
+    # would be searched for again on every page.
+    found: list[StoredRecord] = []
+    wanted = 1
+    while len(found) < size and (not found or found[-1].order < beyond):
+        after = found[-1].position if found else selection.after
+        records, ended = yield from _run(
+            source, conditions, selection._replace(after=after), wanted
+        )
+        found += records
+        if ended:
+            return found, True
+        wanted = min(2 * wanted, 100, max(1, size - len(found)))
+    return found, False
+
+
+class _Source(NamedTuple):
+    """Where a run of records comes from, and how it is ordered."""
+
+    where: str
+    order: str
+    descending: str
+
+
+_LOG = _Source(
+    "position > %(after)s AND position <= %(until)s",
+    "position",
+    "position DESC",
+)
+# By the pair: only one index has that order, so no plan walks through the whole log instead.
+_STREAM = _Source(
+    "(stream, position) > (%(stream)s, %(after)s) "
+    "AND (stream, position) <= (%(stream)s, %(until)s)",
+    "stream, position",
+    "stream DESC, position DESC",
+)
+_LATE = _Source("late AND position > %(after)s AND position <= %(until)s", "created, id", "")
+_LATE_IN_STREAM = _Source(
+    "late AND stream = %(stream)s AND position > %(after)s AND position <= %(until)s",
+    "created, id",
+    "",
+)
+
+
+def _late(selection: Selection, after: tuple[str, str] | None, size: int) -> Script[Run]:
+    in_stream = selection.streams is not None and len(selection.streams) == 1
+    conditions = "" if after is None else " AND (created, id) > (%(created)s, %(id)s)"
+    source = _LATE_IN_STREAM if in_stream else _LATE
+    return (yield from _run(source, conditions, selection, size, place=after or ("", "")))
+
+
+def _run(
+    source: _Source,
+    conditions: str,
+    selection: Selection,
+    size: int,
+    *,
+    descending: bool = False,
+    place: tuple[str, str] = ("", ""),
+) -> Script[Run]:
+    """Gives the next records of one ordered query: at most `size`, and a page of bytes."""
+    values: dict[str, object] = {
+        "after": selection.after,
+        "until": selection.until,
+        "created": place[0],
+        "id": place[1],
+        "limit": size + 1,
+        "room": PAGE_BYTES,
+    }
+    where = source.where + conditions
+    if selection.streams is not None:
+        if len(selection.streams) == 1:
+            values["stream"] = selection.streams[0]
+        else:
+            where += " AND stream = ANY(ARRAY(SELECT json_array_elements_text(%(streams)s::json)))"
+            values["streams"] = json.dumps(selection.streams)
+    if selection.types is not None:
+        where += " AND type = ANY(ARRAY(SELECT json_array_elements_text(%(types)s::json)))"
+        values["types"] = json.dumps(selection.types)
+    if selection.as_of is not None:
+        where += " AND created <= %(as_of)s"
+        values["as_of"] = selection.as_of
+    order = source.descending if descending else source.order
+    rows = yield from ask(schema.select_page(where, order), values)
+    records = as_records(rows)
+    if len(records) > size:
+        return records[:size], False
+    # Fewer than asked for: that is all, unless the page was full by its bytes.
+    return records, not _is_full(records)
+
+
+def _is_full(records: Sequence[StoredRecord]) -> bool:
+    texts = [*map(DATA, records), *map(META, records)]
+    if 4 * sum(map(len, texts)) < PAGE_BYTES:  # in UTF-8 a character has four bytes at most
+        return False
+    return sum(len(text.encode()) for text in texts) >= PAGE_BYTES

@@ -1,0 +1,240 @@
+"""Every statement that touches the tables, each with its why. The tables themselves: `migrations/`.
+
+`{schema}` stands for the quoted name of the schema and is filled in by `executing`. Values are bound;
+lists of them travel as one JSON text, as psycopg's own arrays cost a Python call per item.
+"""
+
+from __future__ import annotations
+
+from everlog.core.record import StoredRecord
+
+OLDEST_SERVER = 140_000
+"""`server_version_num` of PostgreSQL 14."""
+
+COLUMNS = ", ".join(StoredRecord._fields)
+"""In the order of `StoredRecord`'s fields, so that a row is one."""
+
+# --- the transaction of a commit ---
+
+# Whatever a server's defaults are: each statement sees what was committed before it.
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+COMMIT = "COMMIT"
+ROLLBACK = "ROLLBACK"
+
+# What is acknowledged is on disk, whatever the server's default is; a stronger setting stays.
+_DURABLE = (
+    "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
+    "WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+)
+# In a statement of its own: the snapshot of the next is taken when the lock is held. A process that
+# is stopped in the middle must not hold it for ever.
+LOCK = (
+    f"SELECT {_DURABLE}, set_config('lock_timeout', %(timeout)s, true), "
+    "set_config('idle_in_transaction_session_timeout', %(idle)s, true), "
+    "pg_advisory_xact_lock(%(key)s)"
+)
+# The same in somebody else's transaction, whose other settings are theirs.
+LOCK_IN_THEIRS = (
+    f"SELECT {_DURABLE}, set_config('lock_timeout', %(timeout)s, true), "
+    "pg_advisory_xact_lock(%(key)s)"
+)
+
+SELECT_IDENTITY = "SELECT ledger, node, epoch FROM {schema}.ledger_head"
+SELECT_HEAD = "SELECT position, chain, clock, newest_created, newest_id FROM {schema}.ledger_head"
+SELECT_POSITION = "SELECT position FROM {schema}.ledger_head"
+
+
+def _version_of(stream: str) -> str:
+    # By the pair, because only one index has that order: asked for a stream, ordered by position, a
+    # plan that was made while the log was small walks through all of it later.
+    return (
+        f"(SELECT CASE WHEN r.stream = {stream} THEN r.version END FROM {{schema}}.records AS r "
+        f"WHERE (r.stream, r.position) <= ({stream}, 9223372036854775807) "
+        "ORDER BY r.stream DESC, r.position DESC LIMIT 1)"
+    )
+
+
+# All that an append of one event has to know.
+SELECT_FOR_ONE = (
+    "SELECT position, chain, clock, newest_created, newest_id, "
+    + _version_of("%(stream)s")
+    + ", EXISTS (SELECT FROM {schema}.records WHERE id = %(id)s) FROM {schema}.ledger_head"
+)
+SELECT_BY_IDS = (
+    "SELECT " + COLUMNS + " FROM {schema}.records "  # noqa: S608 - COLUMNS is fixed text
+    "WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%(names)s::json)))"
+)
+SELECT_VERSIONS = (
+    "SELECT s.stream, "
+    + _version_of("s.stream")
+    + " FROM json_array_elements_text(%(names)s::json) AS s(stream)"
+)
+SELECT_REGISTERS = (
+    "SELECT g.stream, g.register, g.created, g.id "
+    "FROM json_to_recordset(%(keys)s::json) AS k(stream text, register text) "
+    "JOIN {schema}.registers AS g ON g.stream = k.stream AND g.register = k.register"
+)
+
+# Rows, registers and head in one statement. It moves the head only from where it was found, stores only
+# if it moved it, and fails (22012) otherwise.
+STORE = (
+    "WITH moved AS (UPDATE {schema}.ledger_head SET position = %(position)s, chain = %(chain)s, "
+    "clock = %(clock)s, newest_created = %(created)s, newest_id = %(id)s "
+    "WHERE position = %(found)s RETURNING only_one), "
+    "stored AS (INSERT INTO {schema}.records (" + COLUMNS + ", late, size) "  # noqa: S608 - COLUMNS is fixed text
+    "SELECT j.position, j.version, j.id, j.stream, j.type, j.schema, j.register, j.origin, "
+    "j.correlation, j.causation, j.created, j.recorded, j.flags, decode(j.nonce, 'hex'), "
+    "j.data::json, j.meta::json, decode(j.hash, 'hex'), decode(j.chain, 'hex'), j.late, "
+    "octet_length(j.data) + octet_length(j.meta) "
+    "FROM moved, json_to_recordset(%(rows)s::json) AS j("
+    "position bigint, version bigint, id text, stream text, type text, schema integer, "
+    "register text, origin text, correlation text, causation text, created text, recorded text, "
+    "flags integer, nonce text, data text, meta text, hash text, chain text, late boolean)), "
+    "kept AS (INSERT INTO {schema}.registers (stream, register, created, id) "
+    "SELECT k.stream, k.register, k.created, k.id FROM moved, "
+    "json_to_recordset(%(registers)s::json) "
+    "AS k(stream text, register text, created text, id text) "
+    "ON CONFLICT (stream, register) DO UPDATE SET created = excluded.created, id = excluded.id) "
+    "SELECT 1 / count(*) FROM moved"
+)
+# From some hundred rows on the fastest way in, behind a STORE of registers and head without rows.
+COPY = "COPY {schema}.records (" + COLUMNS + ", late, size) FROM STDIN"
+
+# --- a commit whose answer was lost ---
+
+SELECT_CHAIN = "SELECT chain FROM {schema}.records WHERE position = %(position)s"
+SELECT_TRANSACTION = "SELECT pg_current_xact_id()::text"
+SELECT_FATE = "SELECT pg_xact_status(%(transaction)s::text::xid8)"
+
+# --- hints for those who follow ---
+
+# Of many in one transaction, or unread, one is delivered. Alone, it does not wait for the disk.
+NOTIFY = "SELECT pg_notify(%(channel)s, '')"
+LISTEN = "LISTEN {channel}"
+
+# --- relations ---
+
+CLEAR_RELATIONS = (
+    "DELETE FROM {schema}.relations "
+    "WHERE relation = ANY(ARRAY(SELECT json_array_elements_text(%(names)s::json))) "
+    "RETURNING relation"
+)
+CLEAR_STREAMS = (
+    "DELETE FROM {schema}.relations "
+    "WHERE stream = ANY(ARRAY(SELECT json_array_elements_text(%(names)s::json))) "
+    "RETURNING relation"
+)
+DELETE_RELATIONS = (
+    "DELETE FROM {schema}.relations AS r "
+    "USING json_to_recordset(%(keys)s::json) AS k(relation text, stream text) "
+    "WHERE r.relation = k.relation AND r.stream = k.stream RETURNING r.relation"
+)
+INSERT_RELATIONS = (
+    "INSERT INTO {schema}.relations (relation, stream) SELECT k.relation, k.stream "
+    "FROM json_to_recordset(%(keys)s::json) AS k(relation text, stream text) "
+    "ON CONFLICT DO NOTHING RETURNING relation"
+)
+RAISE_REVISIONS = (
+    "INSERT INTO {schema}.relation_revisions AS v (relation, revision) "
+    "SELECT n.relation, 1 FROM json_array_elements_text(%(names)s::json) AS n(relation) "
+    "ON CONFLICT (relation) DO UPDATE SET revision = v.revision + 1"
+)
+SELECT_STREAMS_OF = (
+    "SELECT DISTINCT stream FROM {schema}.relations "
+    "WHERE relation = ANY(ARRAY(SELECT json_array_elements_text(%(names)s::json))) ORDER BY stream"
+)
+SELECT_RELATIONS_OF = (
+    "SELECT DISTINCT relation FROM {schema}.relations "
+    "WHERE stream = ANY(ARRAY(SELECT json_array_elements_text(%(names)s::json))) ORDER BY relation"
+)
+
+# --- snapshots ---
+
+# An older snapshot never replaces a newer one of the same membership.
+UPSERT_SNAPSHOT = (
+    "INSERT INTO {schema}.snapshots AS s (scope, reducer, reducer_version, shape, filter, "
+    "position, created, id, version, count, revision, state) VALUES (%(scope)s, %(reducer)s, "
+    "%(reducer_version)s, %(shape)s, %(filter)s, %(position)s, %(created)s, %(id)s, %(version)s, "
+    "%(count)s, %(revision)s, %(state)s) "
+    "ON CONFLICT (scope, reducer, reducer_version, shape, filter) DO UPDATE SET "
+    "position = excluded.position, created = excluded.created, id = excluded.id, "
+    "version = excluded.version, count = excluded.count, revision = excluded.revision, "
+    "state = excluded.state "
+    "WHERE (excluded.revision, excluded.position) >= (s.revision, s.position) RETURNING true"
+)
+DELETE_SNAPSHOTS = "DELETE FROM {schema}.snapshots WHERE scope = %(scope)s RETURNING true"
+DELETE_SNAPSHOTS_OF = (
+    "DELETE FROM {schema}.snapshots WHERE scope = %(scope)s AND reducer = %(reducer)s "
+    "RETURNING true"
+)
+_KEY = (
+    "scope = %(scope)s AND reducer = %(reducer)s AND reducer_version = %(reducer_version)s "
+    "AND shape = %(shape)s AND filter = %(filter)s"
+)
+SELECT_SNAPSHOT = (
+    "SELECT position, created, id, version, count, revision, state FROM {schema}.snapshots "  # noqa: S608 - fixed text
+    f"WHERE {_KEY}"
+)
+SELECT_SNAPSHOTS = (
+    "SELECT scope, reducer, reducer_version, shape, filter, position, created, id, version, "
+    "count, revision, state FROM {schema}.snapshots"
+)
+
+# --- what a read begins with: in one statement, so as of one moment ---
+
+_MEMBERS = (
+    "(SELECT json_agg(r.stream ORDER BY r.stream)::text FROM {schema}.relations AS r "
+    "WHERE r.relation = %(relation)s)"
+)
+SELECT_BEGINNING = f"SELECT h.position, {_MEMBERS} FROM {{schema}}.ledger_head AS h"  # noqa: S608 - fixed text
+SELECT_FOLD_BEGINNING = (
+    f"SELECT h.position, {_MEMBERS}, coalesce((SELECT v.revision "  # noqa: S608 - fixed text
+    "FROM {schema}.relation_revisions AS v WHERE v.relation = %(relation)s), 0), "
+    "s.position, s.created, s.id, s.version, s.count, s.revision, s.state "
+    "FROM {schema}.ledger_head AS h LEFT JOIN {schema}.snapshots AS s ON s.scope = %(scope)s "
+    "AND s.reducer = %(reducer)s AND s.reducer_version = %(reducer_version)s "
+    "AND s.shape = %(shape)s AND s.filter = %(filter)s"
+)
+SELECT_REGISTER = (
+    "SELECT created, id FROM {schema}.registers "
+    "WHERE stream = %(stream)s AND register = %(register)s"
+)
+
+
+def select_page(conditions: str, order: str) -> str:
+    """Returns the statement of a page: fixed text only, to which every value is bound.
+
+    At most `limit` records, cut after `room` bytes of data and meta: their sizes are summed before
+    any large value is looked at.
+    """
+    return (
+        f"SELECT {COLUMNS} FROM (SELECT *, sum(size) OVER (ORDER BY {order} "  # noqa: S608 - see above
+        "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM ("
+        f"SELECT * FROM {{schema}}.records WHERE {conditions} ORDER BY {order} LIMIT %(limit)s"
+        f") AS found) AS summed WHERE coalesce(before, 0) < %(room)s ORDER BY {order}"
+    )
+
+
+# --- what `check` compares: late marks against the order of folds, registers against the records ---
+
+CHECK_LATE = """
+SELECT position FROM (
+    SELECT position, late, created || id AS place, max(created || id) OVER (
+        ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM {schema}.records) AS placed
+WHERE late <> coalesce(place < before, false) ORDER BY position LIMIT 100
+"""
+CHECK_REGISTERS = """
+SELECT stream, register FROM (
+    SELECT stream, register, max(created || id) AS place FROM {schema}.records GROUP BY 1, 2
+    EXCEPT SELECT stream, register, created || id FROM {schema}.registers) AS missing
+UNION
+SELECT stream, register FROM (
+    SELECT stream, register, created || id AS place FROM {schema}.registers
+    EXCEPT SELECT stream, register, max(created || id) FROM {schema}.records GROUP BY 1, 2) AS surplus
+LIMIT 100
+"""
+CHECK_NEWEST = """
+SELECT 1 FROM {schema}.ledger_head WHERE newest_created || newest_id
+    <> coalesce((SELECT max(created || id) FROM {schema}.records), '')
+"""

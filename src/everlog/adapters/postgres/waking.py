@@ -1,0 +1,119 @@
+"""Waking those who follow the log: NOTIFY as a hint, a look at the head as the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import Context
+
+import psycopg
+
+from everlog.adapters.postgres import schema
+from everlog.adapters.postgres.connections import Place, connect
+from everlog.adapters.postgres.executing import Statement
+from everlog.ports.waiting import Waiting
+
+QUIET_S = 0.005
+"""After one NOTIFY the next comes so much later at the earliest: of many commits, some carry one."""
+
+POLL_LISTENING_S = 1.0
+"""How long followers go without a look while they listen: for hints that were lost."""
+
+POLL_S = 0.05
+"""The same where nothing is listened to."""
+
+LONGEST_PAUSE_S = 5.0
+"""The longest pause before a lost listener is connected again."""
+
+
+class Waker:
+    """Tells other processes of commits, and hears of theirs."""
+
+    def __init__(
+        self,
+        place: Place,
+        look: Callable[[], Awaitable[int]],
+        notify: Callable[[Statement], Awaitable[object]],
+    ) -> None:
+        """`notify` runs the statement of a NOTIFY that no commit has carried."""
+        self._place = place
+        self._notify = notify
+        self._waiting = Waiting(look, poll_s=self._poll_s)
+        self._listening = False
+        self._listener: asyncio.Task[None] | None = None
+        self._sent_at = -QUIET_S
+        self._carried = False
+        self._trailing: asyncio.Task[None] | None = None
+
+    def statements(self, changed: bool) -> list[Statement]:
+        """Returns what a commit has to say to others, in its own transaction: mostly nothing."""
+        now = time.monotonic()
+        self._carried = changed and now - self._sent_at >= QUIET_S
+        return [self.notification] if self._carried else []
+
+    @property
+    def notification(self) -> Statement:
+        """The NOTIFY, without a payload: of many, PostgreSQL delivers one."""
+        return Statement(schema.NOTIFY, {"channel": self._place.channel})
+
+    def committed(self, changed: bool) -> None:
+        """Says that a commit has taken effect: followers here look at once, others are told."""
+        if not changed:
+            return
+        self._waiting.hint()
+        if self._carried:
+            self._sent_at = time.monotonic()
+        elif self._trailing is None:
+            # The last of many commits must be told too, if no other comes to carry it.
+            loop = asyncio.get_running_loop()
+            self._trailing = loop.create_task(self._tell_later(), context=Context())
+
+    async def wait(self, position: int, timeout_s: float) -> int:
+        """Returns the position of the head once it is past `position`, or after the time."""
+        if self._listener is None and self._place.pooler == "none":
+            loop = asyncio.get_running_loop()
+            self._listener = loop.create_task(self._listen(), context=Context())
+        return await self._waiting.wait(position, timeout_s)
+
+    async def close(self) -> None:
+        """Stops listening and waiting."""
+        tasks = [task for task in (self._listener, self._trailing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._waiting.close()
+
+    def _poll_s(self) -> float:
+        return POLL_LISTENING_S if self._listening else POLL_S
+
+    async def _tell_later(self) -> None:
+        owed_at = time.monotonic()
+        await asyncio.sleep(QUIET_S)
+        self._trailing = None
+        if self._sent_at < owed_at:
+            self._sent_at = time.monotonic()
+            # A hint is lost with the server, and polling is the truth.
+            with suppress(psycopg.Error, OSError):
+                await self._notify(self.notification)
+
+    async def _listen(self) -> None:
+        pause_s = 0.05
+        while True:
+            with suppress(psycopg.Error, OSError):
+                connection = await connect(self._place)
+                try:
+                    await connection.execute(schema.LISTEN.format(channel=self._place.channel).encode())
+                    self._listening, pause_s = True, 0.05
+                    self._waiting.hint()  # of what was said meanwhile nothing was heard
+                    async for _ in connection.notifies():
+                        self._waiting.hint()
+                finally:
+                    self._listening = False
+                    self._waiting.hint()
+                    await connection.close()
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

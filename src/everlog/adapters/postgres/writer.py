@@ -1,0 +1,194 @@
+"""The one connection of a store that writes: its tries, and what became of a lost one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from everlog.adapters.postgres import schema
+from everlog.adapters.postgres.connections import Place, connect
+from everlog.adapters.postgres.executing import Executor, Run, Script, Statement, ask
+from everlog.adapters.postgres.failures import as_storage_error, is_passing
+from everlog.adapters.postgres.waking import Waker
+from everlog.adapters.postgres.writing import Written, look, place, store
+from everlog.core.sequencer import Append, Identity, Import, ids_of
+from everlog.errors import EverlogError, OutcomeUnknown
+from everlog.ports.ledger import Outcome, Request
+
+T = TypeVar("T")
+
+FIRST_PAUSE_S = 0.01
+LONGEST_PAUSE_S = 0.5
+"""Pauses between tries: doubled each time, each drawn from between half and the whole of it."""
+
+
+def begun(beginning: Sequence[Statement], script: Script[T]) -> Script[T]:
+    """Puts statements before a script, in the trip of its first ones."""
+    step = next(script)
+    assert isinstance(step, Run)
+    answers = yield Run([*beginning, *step.statements])
+    try:
+        step = script.send(answers[len(beginning) :])
+        while True:
+            step = script.send((yield step))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+class Writer:
+    """Writes batches, one at a time, each in one transaction under the lock of the ledger."""
+
+    def __init__(
+        self,
+        at: Place,
+        identity: Identity,
+        now_ms: Callable[[], int],
+        executor: Executor,
+        waker: Waker,
+        connection: psycopg.AsyncConnection[Any],
+    ) -> None:
+        self._place = at
+        self._identity = identity
+        self._now_ms = now_ms
+        self._executor = executor
+        self._waker = waker
+        self._connection: psycopg.AsyncConnection[Any] | None = connection
+        self._sent: Written | None = None
+        """What the transaction under way comes to, once its commit may have reached the server."""
+
+    async def commit(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Writes the requests in one transaction; raises `StorageError` if nothing was written.
+
+        Conflicts of transactions and lost connections are tried again with the same ids, for
+        `timeout_s`. Raises `OutcomeUnknown` if it cannot be told in that time what became of a try.
+        """
+        deadline = time.monotonic() + self._place.timeout_s
+        unsure: Written | None = None
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._sent = None
+            try:
+                connection = await self._connected()
+                if unsure is not None:
+                    if await self._has_committed(connection, unsure):
+                        return unsure.outcomes
+                    unsure = None
+                return await self._try(connection, requests)
+            except psycopg.Error as error:
+                lost = await self._let_go()
+                # A transaction whose connection is still there has been rolled back.
+                unsure = unsure or (self._sent if lost else None)
+                failure = as_storage_error(error, str(self._place))
+                if not is_passing(error) or time.monotonic() + pause_s > deadline:
+                    if unsure is not None:
+                        raise OutcomeUnknown(_ids_of(requests)) from error
+                    raise failure from error
+            except EverlogError:
+                await self._let_go()
+                raise
+            except BaseException:
+                # Cancelled, or a fault of ours: a connection in the middle of something is no use.
+                await self._discard()
+                raise
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _try(
+        self, connection: psycopg.AsyncConnection[Any], requests: Sequence[Request]
+    ) -> list[Outcome]:
+        run = self._executor.run
+        found = await run(connection, begun(self._beginning, look(requests)))
+        written = await run(connection, place(requests, found, self._identity, self._now_ms()))
+        changed = bool(written.rows)
+        ending = [*self._waker.statements(changed), Statement(schema.COMMIT)]
+        self._sent = written
+        await run(connection, store(written, ending))
+        self._waker.committed(changed)
+        return written.outcomes
+
+    @property
+    def _beginning(self) -> tuple[Statement, ...]:
+        timeout_ms = max(1, int(self._place.timeout_s * 1000))
+        return (
+            Statement(schema.BEGIN),
+            Statement(
+                schema.LOCK,
+                {
+                    "timeout": f"{timeout_ms}ms",
+                    "idle": f"{max(timeout_ms, 1000)}ms",
+                    "key": self._place.lock_key,
+                },
+            ),
+        )
+
+    async def _has_committed(
+        self, connection: psycopg.AsyncConnection[Any], written: Written
+    ) -> bool:
+        """Whether a transaction whose connection was lost has committed; under its lock.
+
+        Who holds the lock knows that the other is over: it held the lock until its end.
+        """
+
+        def settle() -> Script[bool | None]:
+            yield Run(self._beginning)
+            try:
+                if written.rows:
+                    last = written.rows[-1]
+                    found = yield from ask(schema.SELECT_CHAIN, {"position": last.position})
+                    return bool(found) and found[0][0] == last.chain
+                values = {"transaction": written.transaction}
+                [[fate]] = yield from ask(schema.SELECT_FATE, values)
+                return {"committed": True, "aborted": False}.get(fate)
+            finally:
+                yield Run([Statement(schema.ROLLBACK)])
+
+        if not written.rows and written.transaction is None:  # it changed nothing
+            return True
+        committed = await self._executor.run(connection, settle())
+        if committed is None:
+            raise OutcomeUnknown(())
+        return committed
+
+    async def _connected(self) -> psycopg.AsyncConnection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await connect(self._place)
+        return self._connection
+
+    async def _let_go(self) -> bool:
+        """Ends the transaction; returns whether it was lost with its connection."""
+        connection = self._connection
+        if connection is None:
+            return True
+        if connection.closed or connection.pgconn.transaction_status == TransactionStatus.UNKNOWN:
+            await self._discard()
+            return True
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            return False
+        try:
+            await connection.rollback()
+        except psycopg.Error:
+            # A COMMIT may have been under way when the connection began to fail.
+            await self._discard()
+            return True
+        return False
+
+    async def _discard(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error, OSError):
+                await connection.close()
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        await self._discard()
+
+
+def _ids_of(requests: Sequence[Request]) -> list[str]:
+    return ids_of([request for request in requests if isinstance(request, (Append, Import))])

@@ -1,0 +1,276 @@
+"""Writing: the scripts of one transaction for a batch of requests, each judged on its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence, Set
+from typing import NamedTuple
+
+from everlog.adapters.postgres import schema
+from everlog.adapters.postgres.executing import Copy, Row, Run, Script, Statement, Think, ask
+from everlog.adapters.postgres.failures import as_head
+from everlog.core.record import StoredRecord, as_record
+from everlog.core.relation import Pair, Relate, Related
+from everlog.core.sequencer import (
+    Append,
+    Head,
+    Identity,
+    Import,
+    Place,
+    Placed,
+    Sequencer,
+    ids_of,
+    streams_of,
+)
+from everlog.core.snapshot import DropSnapshots, PutSnapshot, SnapshotKey
+from everlog.errors import EverlogError
+from everlog.ports.ledger import Outcome, Request
+
+COPY_FROM = 100
+"""From so many rows on COPY is faster than one statement; measured, see ADR 12."""
+
+THINK_FROM = 100
+"""From so many events on, hashing them is work for a thread."""
+
+
+class Found(NamedTuple):
+    """What the ledger holds, under its lock, of what a batch is about."""
+
+    head: Head
+    known: dict[str, StoredRecord]
+    versions: dict[str, int]
+    registers: dict[tuple[str, str], Place]
+
+
+class Written(NamedTuple):
+    """What a batch comes to, once its commit has taken effect."""
+
+    outcomes: list[Outcome]
+    found: int
+    """The position of the head before it."""
+    head: Head
+    rows: Sequence[StoredRecord]
+    late: Set[int]
+    registers: Sequence[tuple[str, str, str, str]]
+    transaction: str | None
+    """The id of its transaction, where no row will tell whether it was committed."""
+
+
+def look(requests: Sequence[Request]) -> Script[Found]:
+    """Finds what the requests need to know. To be run under the lock, in a statement after it."""
+    placing = _placing(requests)
+    ids = ids_of(placing)
+    if len(ids) == 1 and isinstance(placing[0], Append):
+        # In one statement: a lone append waits for every trip.
+        [stream] = streams_of(placing)
+        [row] = yield from ask(schema.SELECT_FOR_ONE, {"stream": stream, "id": ids[0]})
+        *head, version, is_known = row
+        known: list[Row] = []
+        if is_known:
+            known = yield from ask(schema.SELECT_BY_IDS, {"names": json.dumps(ids)})
+        versions = {} if version is None else {stream: version}
+        return Found(as_head(head), _by_id(known), versions, {})
+    statements = [Statement(schema.SELECT_HEAD)]
+    if ids:
+        keys = [{"stream": stream, "register": register} for stream, register in _imported(placing)]
+        statements += [
+            Statement(schema.SELECT_BY_IDS, {"names": json.dumps(ids)}),
+            Statement(schema.SELECT_VERSIONS, {"names": json.dumps(streams_of(placing))}),
+            Statement(schema.SELECT_REGISTERS, {"keys": json.dumps(keys)}),
+        ]
+    [[head], *rest] = yield Run(statements)
+    known, versioned, registered = rest or ([], [], [])
+    return Found(
+        as_head(head),
+        _by_id(known),
+        {stream: version for stream, version in versioned if version is not None},
+        {(stream, register): (created, id) for stream, register, created, id in registered},
+    )
+
+
+def place(
+    requests: Sequence[Request], found: Found, identity: Identity, now_ms: int
+) -> Script[Written]:
+    """Places the requests, and makes the changes that are no rows; `store` has the rows."""
+    sequencer = Sequencer(
+        found.head,
+        identity,
+        now_ms=now_ms,
+        known=found.known,
+        versions=found.versions,
+        newest=lambda stream, register: found.registers.get((stream, register)),
+    )
+    placing = _placing(requests)
+    placed: list[Placed | EverlogError] = []
+
+    def place_all() -> None:
+        placed.extend(_placed(sequencer, request) for request in placing)
+
+    if sum(map(_count, placing)) < THINK_FROM:
+        place_all()
+    else:
+        yield Think(place_all)
+    outcomes: list[Outcome] = []
+    waiting = iter(placed)
+    for request in requests:
+        if isinstance(request, (Append, Import)):
+            outcome = next(waiting)
+            outcomes.append(outcome)
+            if isinstance(request, Append) and request.relations and _is_new(outcome):
+                yield from _relate(Relate(add=request.relations))
+        elif isinstance(request, Relate):
+            outcomes.append((yield from _relate(request)))
+        elif isinstance(request, PutSnapshot):
+            outcomes.append((yield from _put_snapshot(request)))
+        else:
+            outcomes.append((yield from _drop_snapshots(request)))
+    transaction: str | None = None
+    if not sequencer.rows and len(placing) < len(requests):
+        [[transaction]] = yield from ask(schema.SELECT_TRANSACTION)
+    return Written(
+        outcomes,
+        found.head.position,
+        sequencer.head,
+        sequencer.rows,
+        sequencer.late,
+        sequencer.registers(),
+        transaction,
+    )
+
+
+def store(written: Written, ending: Sequence[Statement] = ()) -> Script[None]:
+    """Stores the rows of a batch, and goes on to its ending in the same trip."""
+    rows = written.rows
+    if not rows:
+        if ending:
+            yield Run(ending)
+        return
+    if len(rows) < COPY_FROM:
+        yield Run([Statement(schema.STORE, _values_of(written, rows)), *ending])
+        return
+    yield Run([Statement(schema.STORE, _values_of(written, ()))])
+    yield Copy(schema.COPY, _copied(written))
+    if ending:
+        yield Run(ending)
+
+
+def _values_of(written: Written, rows: Sequence[StoredRecord]) -> dict[str, object]:
+    head = written.head
+    created, id = head.newest
+    return {
+        "found": written.found,
+        "position": head.position,
+        "chain": head.chain,
+        "clock": head.clock,
+        "created": created,
+        "id": id,
+        "rows": _as_json(rows, written.late),
+        "registers": json.dumps(
+            [
+                {"stream": stream, "register": register, "created": created, "id": id}
+                for stream, register, created, id in written.registers
+            ]
+        ),
+    }
+
+
+def _as_json(rows: Sequence[StoredRecord], late: Set[int]) -> str:
+    items: list[dict[str, object]] = []
+    for row in rows:
+        item = row._asdict()
+        item["nonce"], item["hash"], item["chain"] = row.nonce.hex(), row.hash.hex(), row.chain.hex()
+        item["late"] = row.position in late
+        items.append(item)
+    return json.dumps(items, ensure_ascii=False)
+
+
+def _copied(written: Written) -> Iterator[tuple[object, ...]]:
+    late = written.late
+    for row in written.rows:
+        yield (*row, row.position in late, _bytes_of(row.data) + _bytes_of(row.meta))
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _placed(sequencer: Sequencer, request: Append | Import) -> Placed | EverlogError:
+    try:
+        return sequencer.place(request)
+    except EverlogError as error:
+        return error
+
+
+def _is_new(outcome: Placed | EverlogError) -> bool:
+    return isinstance(outcome, Placed) and bool(outcome.new)
+
+
+def _relate(request: Relate) -> Script[Related]:
+    removed: list[Row] = []
+    for template, values in (
+        (schema.CLEAR_RELATIONS, {"names": json.dumps(request.clear)} if request.clear else None),
+        (
+            schema.CLEAR_STREAMS,
+            {"names": json.dumps(request.clear_streams)} if request.clear_streams else None,
+        ),
+        (schema.DELETE_RELATIONS, {"keys": _pairs(request.remove)} if request.remove else None),
+    ):
+        if values is not None:
+            removed += yield from ask(template, values)
+    added: list[Row] = []
+    if request.add:
+        added = yield from ask(schema.INSERT_RELATIONS, {"keys": _pairs(request.add)})
+    changed = sorted({relation for [relation] in (*removed, *added)})
+    if changed:
+        yield from ask(schema.RAISE_REVISIONS, {"names": json.dumps(changed)})
+    return Related(added=len(added), removed=len(removed))
+
+
+def _pairs(pairs: Sequence[Pair]) -> str:
+    return json.dumps([{"relation": relation, "stream": stream} for relation, stream in pairs])
+
+
+def _put_snapshot(request: PutSnapshot) -> Script[int]:
+    snapshot = request.snapshot
+    values = {name: getattr(snapshot, name) for name in _SNAPSHOT}
+    stored = yield from ask(schema.UPSERT_SNAPSHOT, key_values(snapshot.key) | values)
+    return len(stored)
+
+
+_SNAPSHOT = ("position", "created", "id", "version", "count", "revision", "state")
+
+
+def key_values(key: SnapshotKey) -> dict[str, object]:
+    """Returns the fields of a snapshot's key, as the statements name them."""
+    return {
+        "scope": key.scope,
+        "reducer": key.reducer,
+        "reducer_version": key.reducer_version,
+        "shape": key.shape,
+        "filter": key.filter,
+    }
+
+
+def _drop_snapshots(request: DropSnapshots) -> Script[int]:
+    if request.reducer is None:
+        return len((yield from ask(schema.DELETE_SNAPSHOTS, {"scope": request.scope})))
+    values = {"scope": request.scope, "reducer": request.reducer}
+    return len((yield from ask(schema.DELETE_SNAPSHOTS_OF, values)))
+
+
+def _placing(requests: Sequence[Request]) -> list[Append | Import]:
+    return [request for request in requests if isinstance(request, (Append, Import))]
+
+
+def _count(request: Append | Import) -> int:
+    return len(request.events) if isinstance(request, Append) else len(request.records)
+
+
+def _imported(requests: Sequence[Append | Import]) -> list[tuple[str, str]]:
+    """Returns stream and register of what is imported: only that may be older than what is here."""
+    imports = (request for request in requests if isinstance(request, Import))
+    return list({(row.stream, row.register): None for each in imports for row in each.records})
+
+
+def _by_id(rows: Sequence[Row]) -> dict[str, StoredRecord]:
+    return {record.id: record for record in map(as_record, rows)}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, RootModel
 import everlog
 from everlog import AggregateRoot, EventStore, Record, blocking, event, reducer
 from everlog.ports.seams import Seams
-from everlog.testing import FakeClock, deterministic_bytes, record_of, scenario
+from everlog.testing import FakeClock, deterministic_bytes, postgres, record_of, scenario
 
 
 class Auditor(BaseModel):
@@ -85,6 +85,7 @@ _NAMES: list[Any] = [
     dataclass,
     datetime,
     deterministic_bytes,
+    postgres,
     record_of,
     scenario,
     timedelta,

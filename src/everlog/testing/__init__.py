@@ -1,8 +1,9 @@
-"""What tests of programs on everlog need: moved clocks, made-up records, given-when-then.
+"""What tests of programs on everlog need: moved clocks, made-up records, given-when-then, a server.
 
     from everlog.testing import FakeClock, scenario
 
-Needs no test framework. `everlog.testing.contract` holds a ledger of your own to the contract.
+Needs no test framework, and only `postgres` needs `pip install everlog[testing]`.
+`everlog.testing.contract` holds a ledger of your own to the contract.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from everlog.testing.builders import deterministic_bytes, record_of
 from everlog.testing.clock import FakeClock
 from everlog.testing.deciding import AggregateScenario
 from everlog.testing.given import scenario
+from everlog.testing.postgresql import PostgresServer, postgres
 from everlog.testing.projecting import Call, ProjectorScenario
 from everlog.testing.reducing import ReducerScenario
 
@@ -18,9 +20,11 @@ __all__ = [
     "AggregateScenario",
     "Call",
     "FakeClock",
+    "PostgresServer",
     "ProjectorScenario",
     "ReducerScenario",
     "deterministic_bytes",
+    "postgres",
     "record_of",
     "scenario",
 ]

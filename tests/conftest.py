@@ -1,10 +1,12 @@
-"""What every test gets: a hypothesis profile and a seed that is printed when the test fails."""
+"""What every test gets: a hypothesis profile, servers, a seed that is printed when it fails."""
 
 import os
 import random
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.postgres_fixtures"]
 
 SEED_VARIABLE = "EVERLOG_TEST_SEED"
 

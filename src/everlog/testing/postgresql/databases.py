@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import psycopg
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg import sql
+from psycopg.sql import SQL, Composable, Identifier
 
 from everlog.errors import NotSupported
+
+Provider = Literal["libc", "icu", "builtin"]
+"""Whose rules of order and letters a database goes by: the system's, ICU's, PostgreSQL's own."""
 
 
 class Facts(NamedTuple):
@@ -29,24 +33,29 @@ def facts_of(url: str) -> Facts:
 
 
 def create_database(
-    url: str, name: str, *, template: str | None, provider: str | None, locale: str | None
+    url: str, name: str, *, template: str | None, provider: Provider | None, locale: str | None
 ) -> None:
     """Creates a database: an empty one in UTF-8, from template0, or a copy of the template."""
-    # Values of these options cannot be bound. A provider is a word; all else is quoted.
-    options: list[Composable] = [Identifier(name)]
-    options.append(SQL("TEMPLATE {}").format(Identifier(template or "template0")))
-    if template is None:
-        options.append(SQL("ENCODING 'UTF8'"))
-    if provider is not None:
-        options.append(SQL("LOCALE_PROVIDER {}").format(Literal(provider)))
-    if locale is not None and provider in (None, "libc"):
-        options.append(SQL("LC_COLLATE {0} LC_CTYPE {0}").format(Literal(locale)))
-    elif locale is not None and provider is not None:
-        of_provider = SQL("ICU_LOCALE {}") if provider == "icu" else SQL("BUILTIN_LOCALE {}")
-        options.append(of_provider.format(Literal(locale)))
+    # Values of these options cannot be bound.
     with psycopg.connect(url, autocommit=True) as connection:
-        statement = SQL("CREATE DATABASE ") + SQL(" ").join(options)
+        options: list[Composable] = [SQL("TEMPLATE {}").format(Identifier(template or "template0"))]
+        if template is None:
+            options.append(SQL("ENCODING 'UTF8'"))
+        if locale is not None and provider is None and connection.info.server_version >= 150000:
+            provider = "libc"  # the only one before
+        if provider is not None:
+            options.append(SQL("LOCALE_PROVIDER {}").format(sql.Literal(provider)))
+        if locale is not None:
+            options.append(_OF_PROVIDER[provider or "libc"].format(sql.Literal(locale)))
+        statement = SQL("CREATE DATABASE {} ").format(Identifier(name)) + SQL(" ").join(options)
         connection.execute(statement)  # sql: every part is quoted
+
+
+_OF_PROVIDER = {
+    "libc": SQL("LC_COLLATE {0} LC_CTYPE {0}"),
+    "icu": SQL("ICU_LOCALE {}"),
+    "builtin": SQL("BUILTIN_LOCALE {}"),
+}
 
 
 def drop_database(url: str, name: str) -> None:

@@ -15,7 +15,7 @@ from everlog.testing.postgresql.binaries import binaries_of_the_wheel, require_d
 from everlog.testing.postgresql.cluster import Cluster
 
 if TYPE_CHECKING:  # it imports psycopg
-    from everlog.testing.postgresql.databases import Facts
+    from everlog.testing.postgresql.databases import Facts, Provider
 
 VARIABLE = "EVERLOG_TEST_POSTGRES"
 """The environment variable that may name a server to use, by its URL."""
@@ -135,7 +135,7 @@ class PostgresServer:
         self,
         *,
         template: str | None = None,
-        provider: str | None = None,
+        provider: Provider | None = None,
         locale: str | None = None,
     ) -> str:
         """Creates a database of a new name and returns its URL.

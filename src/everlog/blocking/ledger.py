@@ -117,6 +117,14 @@ class Ledger:
         """Returns how far the ledger has got."""
         return self._portal.run(self._ledger.head)
 
+    def wait(self, position: int, *, timeout_s: float) -> int:
+        """Returns the head's position once it is past `position`, or after `timeout_s` seconds.
+
+        For whoever follows the log: it waits until there is something to read. Who is cancelled
+        while it waits leaves nothing behind.
+        """
+        return self._portal.run(self._ledger.wait, position, timeout_s=timeout_s)
+
     def check(self) -> Sequence[Problem]:
         """Returns what the storage itself contradicts: its indexes, marks and structure.
 

@@ -141,7 +141,7 @@ class Ledger(Protocol):
         ...
 
     async def wait(self, position: int, *, timeout_s: float) -> int:
-        """Returns the head's position as soon as it is past `position`, or after `timeout_s` seconds.
+        """Returns the head's position once it is past `position`, or after `timeout_s` seconds.
 
         For whoever follows the log: it waits until there is something to read. Who is cancelled
         while it waits leaves nothing behind.

@@ -18,7 +18,7 @@ class Waiting:
     def __init__(
         self, look: Callable[[], Awaitable[int]], *, poll_s: Callable[[], float | None]
     ) -> None:
-        """`look` tells the position of the head; `poll_s` how long to go without a hint, if ever."""
+        """`look` tells the head's position; `poll_s` how long to go without a hint, or None."""
         self._look = look
         self._poll_s = poll_s
         self._waiting: list[tuple[int, asyncio.Future[int]]] = []
@@ -49,7 +49,7 @@ class Waiting:
         try:
             # Shielded from nothing: who stops waiting takes only their own place away.
             return await asyncio.wait_for(future, timeout_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return await self._look()
         finally:
             with suppress(ValueError):
@@ -70,20 +70,14 @@ class Waiting:
             try:
                 head = await self._look()
             except Exception as error:
-                self._tell(lambda _: True, lambda future: future.set_exception(error))
+                for _, future in self._waiting:
+                    if not future.done():
+                        future.set_exception(error)
                 return
-            self._tell(
-                lambda position, head=head: head > position,  # type: ignore[misc]
-                lambda future, head=head: future.set_result(head),  # type: ignore[misc]
-            )
+            for position, future in self._waiting:
+                if head > position and not future.done():
+                    future.set_result(head)
+            self._waiting = [entry for entry in self._waiting if not entry[1].done()]
             if self._waiting:
-                with suppress(asyncio.TimeoutError):
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._hint.wait(), self._poll_s())
-
-    def _tell(
-        self, who: Callable[[int], bool], how: Callable[[asyncio.Future[int]], None]
-    ) -> None:
-        for position, future in self._waiting:
-            if not future.done() and who(position):
-                how(future)
-        self._waiting = [entry for entry in self._waiting if not entry[1].done()]

@@ -20,7 +20,7 @@ transaction another connection, so that nothing may be set or prepared on one, a
 nothing."""
 
 # What ends a connection whose other end is gone without a word, in some 30 s and not in 2 hours.
-_PATIENCE: dict[str, object] = {
+_PATIENCE: dict[str, Any] = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -29,8 +29,8 @@ _PATIENCE: dict[str, object] = {
     "application_name": "everlog",
 }
 
-# The plans of prepared statements are made once, perhaps while the log is empty and a scan of all of it
-# looks cheap; and none of ours is worth compiling.
+# The plans of prepared statements are made once, perhaps while the log is empty and a scan of all
+# of it looks cheap; and none of ours is worth compiling.
 _SESSION = (
     "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false), "
     "set_config('default_transaction_isolation', 'read committed', false), "
@@ -94,9 +94,8 @@ def parameters_of(url: str) -> dict[str, Any]:
 
 async def connect(place: Place) -> psycopg.AsyncConnection[Any]:
     """Returns a connection of our own; raises `psycopg.Error`."""
-    connection = await psycopg.AsyncConnection.connect(
-        **{**_PATIENCE, **place.parameters}, autocommit=True
-    )
+    parameters: dict[str, Any] = {**_PATIENCE, **place.parameters}
+    connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
     try:
         await prepare(place, connection)
     except BaseException:
@@ -121,7 +120,7 @@ async def open_pool(place: Place) -> AsyncConnectionPool[psycopg.AsyncConnection
     async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
         await prepare(place, connection)
 
-    pool = AsyncConnectionPool(
+    pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
         kwargs={**_PATIENCE, **place.parameters, "autocommit": True},
         min_size=1,
         max_size=place.readers,

@@ -1,7 +1,7 @@
 """Scripts and their executors: what is asked of the database, apart from how it is carried there.
 
-A script is a generator. It yields steps and is sent what they gave, so it neither awaits nor blocks:
-one text serves an async connection, a blocking one, and the transaction of somebody else.
+A script is a generator. It yields steps and is sent what they gave, so it neither awaits nor
+blocks: one text serves an async connection, a blocking one, and somebody else's transaction.
 """
 
 from __future__ import annotations
@@ -133,9 +133,7 @@ class Executor:
             cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
             if not alone:
                 _as_ours(cursor)
-            await cursor.execute(
-                self._filled_in(statement.template), statement.values, binary=True
-            )
+            await cursor.execute(self._filled_in(statement.template), statement.values, binary=True)
             answers.append(await _rows_of(cursor))
         return answers
 

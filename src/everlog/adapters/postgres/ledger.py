@@ -71,8 +71,8 @@ class PostgresLedger:
         """Opens the ledger in a schema, creating both if need be.
 
         - `url`: what libpq understands, without options of ours
-        - `migrate`: True applies what the schema lacks; False changes nothing; None creates a ledger
-          where there is none
+        - `migrate`: True applies what the schema lacks; False changes nothing; None creates a
+          ledger where there is none
         - `timeout_s`: how long to wait for other processes' writes, and for a lost server
         - `pooler`: `"transaction"` behind a proxy such as PgBouncer in that mode
         - `readers`: connections that read, at most

@@ -1,4 +1,4 @@
-"""Migrations: from what a schema holds to what this everlog needs, in one transaction, under a lock."""
+"""Migrations: from what a schema holds to what this everlog needs, under a lock, all or nothing."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ async def ensure(
 ) -> None:
     """Brings the schema up to date, or says why not.
 
-    `migrate`: True applies what is missing, False never changes anything; None creates a ledger where
-    there is none, and leaves an older one to whoever decides when to migrate it.
+    `migrate`: True applies what is missing, False never changes anything; None creates a ledger
+    where there is none, and leaves an older one to whoever decides when to migrate it.
 
     Raises `NewerFormat`, `OlderFormat`, `ForeignFile`, `CannotOpen`.
     """
@@ -170,9 +170,7 @@ async def _create_bookkeeping(connection: psycopg.AsyncConnection[Any], place: P
         "SELECT true FROM pg_namespace WHERE nspname = %s", (place.schema,)
     )
     if await cursor.fetchone() is None:
-        await connection.execute(
-            sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(place.schema))
-        )
+        await connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(place.schema)))
     await connection.execute(_filled_in(_BOOKKEEPING[1], place.schema).encode())
 
 
@@ -184,7 +182,7 @@ async def _applied(connection: psycopg.AsyncConnection[Any], place: Place) -> di
             f"{place} has a table `migrations` of another program; name a schema of its own: "
             "?schema=..."
         ) from None
-    return {number: digest for number, digest in await cursor.fetchall()}
+    return dict(await cursor.fetchall())
 
 
 _BOOKKEEPING = (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from everlog.adapters.postgres import schema
-from everlog.adapters.postgres.executing import Row, Script, ask
+from everlog.adapters.postgres.executing import Script, ask
 from everlog.adapters.postgres.failures import as_head, as_records
 from everlog.adapters.postgres.writing import key_values
 from everlog.core.fold_order import LATE, ON_TIME, merge

@@ -1,7 +1,8 @@
 """Every statement that touches the tables, each with its why. The tables themselves: `migrations/`.
 
-`{schema}` stands for the quoted name of the schema and is filled in by `executing`. Values are bound;
-lists of them travel as one JSON text, as psycopg's own arrays cost a Python call per item.
+`{schema}` stands for the quoted name of the schema and is filled in by `executing`. Values are
+bound; lists of them travel as one JSON text, as psycopg's own arrays cost a Python call per item.
+Statements are joined from fixed text only.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ SELECT_FOR_ONE = (
     + ", EXISTS (SELECT FROM {schema}.records WHERE id = %(id)s) FROM {schema}.ledger_head"
 )
 SELECT_BY_IDS = (
-    "SELECT " + COLUMNS + " FROM {schema}.records "  # noqa: S608 - COLUMNS is fixed text
+    "SELECT " + COLUMNS + " FROM {schema}.records "
     "WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%(names)s::json)))"
 )
 SELECT_VERSIONS = (
@@ -75,21 +76,22 @@ SELECT_REGISTERS = (
     "JOIN {schema}.registers AS g ON g.stream = k.stream AND g.register = k.register"
 )
 
-# Rows, registers and head in one statement. It moves the head only from where it was found, stores only
-# if it moved it, and fails (22012) otherwise.
+# Rows, registers and head in one statement. It moves the head only from where it was found, stores
+# only if it moved it, and fails (22012) otherwise.
 STORE = (
     "WITH moved AS (UPDATE {schema}.ledger_head SET position = %(position)s, chain = %(chain)s, "
     "clock = %(clock)s, newest_created = %(created)s, newest_id = %(id)s "
     "WHERE position = %(found)s RETURNING only_one), "
-    "stored AS (INSERT INTO {schema}.records (" + COLUMNS + ", late, size) "  # noqa: S608 - COLUMNS is fixed text
+    "stored AS (INSERT INTO {schema}.records (" + COLUMNS + ", late, size) "
     "SELECT j.position, j.version, j.id, j.stream, j.type, j.schema, j.register, j.origin, "
     "j.correlation, j.causation, j.created, j.recorded, j.flags, decode(j.nonce, 'hex'), "
     "j.data::json, j.meta::json, decode(j.hash, 'hex'), decode(j.chain, 'hex'), j.late, "
     "octet_length(j.data) + octet_length(j.meta) "
     "FROM moved, json_to_recordset(%(rows)s::json) AS j("
     "position bigint, version bigint, id text, stream text, type text, schema integer, "
-    "register text, origin text, correlation text, causation text, created text, recorded text, "
-    "flags integer, nonce text, data text, meta text, hash text, chain text, late boolean)), "
+    "register text, origin text, correlation text, causation text, created text, "
+    "recorded text, flags integer, nonce text, data text, meta text, hash text, chain text, "
+    "late boolean)), "
     "kept AS (INSERT INTO {schema}.registers (stream, register, created, id) "
     "SELECT k.stream, k.register, k.created, k.id FROM moved, "
     "json_to_recordset(%(registers)s::json) "
@@ -172,7 +174,7 @@ _KEY = (
     "AND shape = %(shape)s AND filter = %(filter)s"
 )
 SELECT_SNAPSHOT = (
-    "SELECT position, created, id, version, count, revision, state FROM {schema}.snapshots "  # noqa: S608 - fixed text
+    "SELECT position, created, id, version, count, revision, state FROM {schema}.snapshots "
     f"WHERE {_KEY}"
 )
 SELECT_SNAPSHOTS = (
@@ -186,9 +188,9 @@ _MEMBERS = (
     "(SELECT json_agg(r.stream ORDER BY r.stream)::text FROM {schema}.relations AS r "
     "WHERE r.relation = %(relation)s)"
 )
-SELECT_BEGINNING = f"SELECT h.position, {_MEMBERS} FROM {{schema}}.ledger_head AS h"  # noqa: S608 - fixed text
+SELECT_BEGINNING = f"SELECT h.position, {_MEMBERS} FROM {{schema}}.ledger_head AS h"
 SELECT_FOLD_BEGINNING = (
-    f"SELECT h.position, {_MEMBERS}, coalesce((SELECT v.revision "  # noqa: S608 - fixed text
+    f"SELECT h.position, {_MEMBERS}, coalesce((SELECT v.revision "
     "FROM {schema}.relation_revisions AS v WHERE v.relation = %(relation)s), 0), "
     "s.position, s.created, s.id, s.version, s.count, s.revision, s.state "
     "FROM {schema}.ledger_head AS h LEFT JOIN {schema}.snapshots AS s ON s.scope = %(scope)s "
@@ -208,14 +210,14 @@ def select_page(conditions: str, order: str) -> str:
     any large value is looked at.
     """
     return (
-        f"SELECT {COLUMNS} FROM (SELECT *, sum(size) OVER (ORDER BY {order} "  # noqa: S608 - see above
+        f"SELECT {COLUMNS} FROM (SELECT *, sum(size) OVER (ORDER BY {order} "
         "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM ("
         f"SELECT * FROM {{schema}}.records WHERE {conditions} ORDER BY {order} LIMIT %(limit)s"
         f") AS found) AS summed WHERE coalesce(before, 0) < %(room)s ORDER BY {order}"
     )
 
 
-# --- what `check` compares: late marks against the order of folds, registers against the records ---
+# --- what `check` compares: late marks with the order of folds, registers with the records ---
 
 CHECK_LATE = """
 SELECT position FROM (
@@ -231,7 +233,8 @@ SELECT stream, register FROM (
 UNION
 SELECT stream, register FROM (
     SELECT stream, register, created || id AS place FROM {schema}.registers
-    EXCEPT SELECT stream, register, max(created || id) FROM {schema}.records GROUP BY 1, 2) AS surplus
+    EXCEPT SELECT stream, register, max(created || id) FROM {schema}.records GROUP BY 1, 2
+) AS surplus
 LIMIT 100
 """
 CHECK_NEWEST = """

@@ -17,7 +17,7 @@ from everlog.adapters.postgres.executing import Statement
 from everlog.ports.waiting import Waiting
 
 QUIET_S = 0.005
-"""After one NOTIFY the next comes so much later at the earliest: of many commits, some carry one."""
+"""So much later comes the next NOTIFY, at the earliest: of many commits, some carry one."""
 
 POLL_LISTENING_S = 1.0
 """How long followers go without a look while they listen: for hints that were lost."""
@@ -106,7 +106,9 @@ class Waker:
             with suppress(psycopg.Error, OSError):
                 connection = await connect(self._place)
                 try:
-                    await connection.execute(schema.LISTEN.format(channel=self._place.channel).encode())
+                    await connection.execute(
+                        schema.LISTEN.format(channel=self._place.channel).encode()
+                    )
                     self._listening, pause_s = True, 0.05
                     self._waiting.hint()  # of what was said meanwhile nothing was heard
                     async for _ in connection.notifies():

@@ -78,10 +78,10 @@ def look(requests: Sequence[Request]) -> Script[Found]:
             Statement(schema.SELECT_VERSIONS, {"names": json.dumps(streams_of(placing))}),
             Statement(schema.SELECT_REGISTERS, {"keys": json.dumps(keys)}),
         ]
-    [[head], *rest] = yield Run(statements)
+    [[row], *rest] = yield Run(statements)
     known, versioned, registered = rest or ([], [], [])
     return Found(
-        as_head(head),
+        as_head(row),
         _by_id(known),
         {stream: version for stream, version in versioned if version is not None},
         {(stream, register): (created, id) for stream, register, created, id in registered},
@@ -178,7 +178,11 @@ def _as_json(rows: Sequence[StoredRecord], late: Set[int]) -> str:
     items: list[dict[str, object]] = []
     for row in rows:
         item = row._asdict()
-        item["nonce"], item["hash"], item["chain"] = row.nonce.hex(), row.hash.hex(), row.chain.hex()
+        item["nonce"], item["hash"], item["chain"] = (
+            row.nonce.hex(),
+            row.hash.hex(),
+            row.chain.hex(),
+        )
         item["late"] = row.position in late
         items.append(item)
     return json.dumps(items, ensure_ascii=False)

@@ -73,6 +73,7 @@ TWINS = [
             from everlog.blocking.relations import Relations
             from everlog.blocking.saving import BlockingSaver
             from everlog.blocking.snapshots import Snapshots
+            from everlog.blocking.transaction import Transaction
             from everlog.store.event_store import EventStore as AsyncEventStore
             from everlog.store.opening import Opening
         """,
@@ -146,6 +147,10 @@ TWINS = [
                 )
                 return Reading(self._portal, reading)
             """,
+            "transaction": """
+                transaction = self._portal.here(self._store.transaction, connection, emit=emit)
+                return Transaction(self._portal, transaction)
+            """,
             "new": """
                 return self._saver.adopt(self._portal.here(self._store.new, cls, id=id))
             """,
@@ -217,6 +222,50 @@ TWINS = [
                 self._portal = portal
                 self._relations = relations
         """,
+    ),
+    Twin(
+        source="everlog.store.transacting",
+        name="Transaction",
+        target="transaction.py",
+        docstring="Transactions: events that commit with the user's own tables.",
+        imports="""
+            from everlog.blocking.portal import Portal
+            from everlog.store.transacting import Transaction as AsyncTransaction
+        """,
+        held="self._transaction",
+        head="""
+            def __init__(self, portal: Portal, transaction: AsyncTransaction) -> None:
+                self._portal = portal
+                self._transaction = transaction
+        """,
+        bodies={
+            "__aenter__": """
+                self._portal.run(self._transaction.__aenter__)
+                return self
+            """,
+            "__aexit__": """
+                self._portal.run(self._transaction.__aexit__, kind, error, trace)
+            """,
+            "records": "return self._transaction.records",
+            "append": """
+                self._portal.here(
+                    self._transaction.append,
+                    stream,
+                    *events,
+                    meta=meta,
+                    expect=expect,
+                    ids=ids,
+                    relations=relations,
+                )
+            """,
+            "append_many": """
+                self._portal.here(self._transaction.append_many, items)
+            """,
+            "save": """
+                self._portal.here(self._transaction.save, *aggregates)
+            """,
+        },
+        left_out=["__init__"],
     ),
     Twin(
         source="everlog.store.snapshots",
@@ -400,6 +449,7 @@ TWINS = [
                     self._portal.run(self._ledger.close)
             """,
         },
+        left_out=["join"],
         tail='''
             def port(ledger: Ledger) -> AsyncLedger:
                 """Returns the port as the portal sees it."""

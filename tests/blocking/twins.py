@@ -12,9 +12,11 @@ from everlog import blocking
 from everlog.blocking.ledger import Ledger
 from everlog.blocking.relations import Relations
 from everlog.blocking.snapshots import Snapshots
+from everlog.blocking.transaction import Transaction
 from everlog.ports.ledger import Ledger as AsyncLedger
 from everlog.store.relations import Relations as AsyncRelations
 from everlog.store.snapshots import Snapshots as AsyncSnapshots
+from everlog.store.transacting import Transaction as AsyncTransaction
 from tests.blocking import translation
 
 TWINS: tuple[tuple[type[Any], type[Any]], ...] = (
@@ -25,11 +27,13 @@ TWINS: tuple[tuple[type[Any], type[Any]], ...] = (
     (AsyncLedger, Ledger),
     (AsyncRelations, Relations),
     (AsyncSnapshots, Snapshots),
+    (AsyncTransaction, Transaction),
 )
 
 ONE_SIDED: Mapping[str, str] = {
     "EventStore.pend": "what aggregates of the async store call; blocking: BlockingSaver.pend",
     "EventStore.snapshot_aggregate": "likewise, BlockingSaver.snapshot_now",
+    "Ledger.join": "what `store.transaction` of both stores is made of",
     "Ledger.of": "how an adapter of one's own gets to the loop of the portal",
 }
 """Methods that only one of the two has, and why."""

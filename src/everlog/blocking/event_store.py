@@ -20,6 +20,7 @@ from everlog.blocking.reading import Reading
 from everlog.blocking.relations import Relations
 from everlog.blocking.saving import BlockingSaver
 from everlog.blocking.snapshots import Snapshots
+from everlog.blocking.transaction import Transaction
 from everlog.core.aggregate import AggregateRoot
 from everlog.core.record import Record
 from everlog.core.reducer import Reducer
@@ -189,6 +190,29 @@ class EventStore:
         [(3, 'user-2', 1), (4, 'user-1', 3)]
         """
         return self._portal.run(self._store.append_many, own(items), emit=emit, batch=batch)
+
+    def transaction(self, connection: object, *, emit: bool = True) -> Transaction:
+        """Returns a transaction in which events commit with your own tables: all, or nothing.
+
+        For a PostgreSQL store; `connection` is a psycopg 3 connection to the same database, async
+        or blocking, whose transaction has begun or not, in READ COMMITTED. It is committed at the
+        end of the block, and rolled back if the block raises. What is appended in it is written at
+        its end, and has its positions then; the ledger's lock comes last, and is held for a moment.
+
+        - `emit`: whether hooks run, after the commit
+
+        Raises `NotSupported` for another kind of store, `InvalidInput` for a connection that events
+        cannot join (such as in REPEATABLE READ, inside `connection.transaction()`, or to another
+        database), at the end of the block what `append` raises, and `StorageError`; then all of it
+        has been rolled back, except that `OutcomeUnknown` leaves it open.
+
+            with store.transaction(connection) as tx:
+                connection.execute("INSERT INTO orders VALUES (%s)", [order.id])
+                tx.append(f"order-{order.id}", OrderPlaced(total=order.total))
+            [record] = tx.records
+        """
+        transaction = self._portal.here(self._store.transaction, connection, emit=emit)
+        return Transaction(self._portal, transaction)
 
     def import_records(
         self,

@@ -36,6 +36,8 @@ class Capabilities:
     """Several processes can hold the same ledger open."""
     backup: bool
     """`backup` works."""
+    transactions: bool
+    """`join` works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,34 @@ class Problem:
     """The position of the record concerned, if it is one record."""
     what: str
     """What is wrong, in words."""
+
+
+class Joined(Protocol):
+    """A transaction of somebody else's connection, which events join.
+
+    The order of locks is theirs first and the ledger's last, so that two of them never wait for
+    each other because of it.
+    """
+
+    async def begin(self) -> None:
+        """Begins the transaction if it has not begun; raises `InvalidInput` if events cannot join.
+
+        Then the transaction is as it was.
+        """
+        ...
+
+    async def commit(self, requests: Sequence[Append]) -> Sequence[Outcome]:
+        """Writes the requests and commits the transaction; returns an outcome per request.
+
+        All or nothing: raises what the first request that is refused ends with, or `StorageError`,
+        and has rolled the transaction back, except that `OutcomeUnknown` leaves it open. Not to be
+        cancelled: who waits for it shields it, and stays.
+        """
+        ...
+
+    async def roll_back(self) -> None:
+        """Rolls the transaction back."""
+        ...
 
 
 class Ledger(Protocol):
@@ -145,6 +175,14 @@ class Ledger(Protocol):
 
         For whoever follows the log: it waits until there is something to read. Who is cancelled
         while it waits leaves nothing behind.
+        """
+        ...
+
+    def join(self, connection: object) -> Joined:
+        """Returns a transaction of a connection to the same database, which events can join.
+
+        Raises `NotSupported` if the adapter cannot, `InvalidInput` for what is no connection of its
+        driver.
         """
         ...
 

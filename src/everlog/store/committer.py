@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from everlog.core.sequencer import Append, Import, ids_of
 from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown
@@ -28,10 +28,17 @@ Then = Callable[[Outcome], None]
 """Called with what became of a request that was written, in commit order, before anybody waits."""
 
 
+class Elsewhere(NamedTuple):
+    """A commit that is not the ledger's own: it takes its turn, so that hooks keep their order."""
+
+    requests: Sequence[Append]
+    commit: Callable[[], Awaitable[Sequence[Outcome]]]
+
+
 class _Queued(NamedTuple):
-    request: Request
-    then: Then | None
-    future: asyncio.Future[Outcome]
+    request: Request | Elsewhere
+    then: Callable[[Any], None] | None
+    future: asyncio.Future[Any]
 
 
 class Committer:
@@ -45,7 +52,7 @@ class Committer:
         """A batch that failed as a whole: each is tried again by itself, before all others."""
         self._busy = False
         """Whether something is being written, or is about to be in the next turn of the loop."""
-        self._writing: asyncio.Future[Sequence[Outcome]] | None = None
+        self._writing: asyncio.Future[Sequence[Any]] | None = None
         self._until_idle: list[asyncio.Future[None]] = []
         # Everything here serves many callers and must not keep one's variables.
         self._nobodys = Context()
@@ -60,6 +67,21 @@ class Committer:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.append(_Queued(request, then, future))
         if not self._busy:  # at once: through the queue, a lone writer would pay a turn of the loop
+            self._busy = True
+            self._begin()
+        return future
+
+    def commit_elsewhere(
+        self, elsewhere: Elsewhere, then: Callable[[Sequence[Outcome]], None]
+    ) -> asyncio.Future[Sequence[Outcome]]:
+        """Queues a commit in somebody else's transaction; returns its outcomes, or raises.
+
+        As with `commit`, cancelling the future takes it back while it is queued.
+        """
+        self._owner.check()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Queued(elsewhere, then, future))
+        if not self._busy:
             self._busy = True
             self._begin()
         return future
@@ -83,12 +105,18 @@ class Committer:
             self._end()
             return
         try:
-            writing = _begun(self._ledger.commit([queued.request for queued in batch]))
+            writing = _begun(self._commit(batch))
         except Exception as error:  # it did not even begin
             writing = asyncio.get_running_loop().create_future()
             writing.set_exception(error)
         self._writing = writing
         writing.add_done_callback(partial(self._written, batch), context=self._nobodys)
+
+    def _commit(self, batch: Sequence[_Queued]) -> Awaitable[Sequence[Any]]:
+        first = batch[0].request
+        if isinstance(first, Elsewhere):
+            return _as_one(first.commit())
+        return self._ledger.commit([cast("Request", queued.request) for queued in batch])
 
     def _take(self) -> list[_Queued]:
         if self._alone:
@@ -100,6 +128,8 @@ class Committer:
             if queued.future.cancelled():
                 self._queue.popleft()
                 continue
+            if isinstance(queued.request, Elsewhere):
+                return batch or [self._queue.popleft()]
             count, weight = _weight(queued.request)
             if batch and (events + count > BATCH_EVENTS or size + weight > BATCH_BYTES):
                 break
@@ -107,9 +137,7 @@ class Committer:
             events, size = events + count, size + weight
         return batch
 
-    def _written(
-        self, batch: Sequence[_Queued], writing: asyncio.Future[Sequence[Outcome]]
-    ) -> None:
+    def _written(self, batch: Sequence[_Queued], writing: asyncio.Future[Sequence[Any]]) -> None:
         """Answers a batch, and goes on with the next."""
         if writing.cancelled():  # the loop is ending: nobody will know
             for queued in [*batch, *self._alone, *self._queue]:
@@ -153,7 +181,7 @@ def _begun(writing: Awaitable[T]) -> asyncio.Future[T]:
     return asyncio.create_task(wait(), context=Context())
 
 
-def _answer_all(batch: Sequence[_Queued], outcomes: Sequence[Outcome]) -> None:
+def _answer_all(batch: Sequence[_Queued], outcomes: Sequence[Any]) -> None:
     if len(outcomes) != len(batch):  # of an adapter that does not keep its contract
         wrong = RuntimeError(f"the ledger answered {len(outcomes)} of {len(batch)} requests")
         for queued in batch:
@@ -163,7 +191,11 @@ def _answer_all(batch: Sequence[_Queued], outcomes: Sequence[Outcome]) -> None:
         _answer(queued, outcome)
 
 
-def _answer(queued: _Queued, outcome: Outcome) -> None:
+async def _as_one(committing: Awaitable[Sequence[Outcome]]) -> Sequence[Sequence[Outcome]]:
+    return [await committing]
+
+
+def _answer(queued: _Queued, outcome: Any) -> None:
     if isinstance(outcome, EverlogError):
         _fail(queued, outcome)
         return
@@ -184,7 +216,9 @@ def _fail(queued: _Queued, error: BaseException, *, cause: BaseException | None 
         queued.future.set_exception(error)
 
 
-def _unknown(request: Request) -> OutcomeUnknown:
+def _unknown(request: Request | Elsewhere) -> OutcomeUnknown:
+    if isinstance(request, Elsewhere):
+        return OutcomeUnknown(ids_of(request.requests))
     return OutcomeUnknown(ids_of([request]) if isinstance(request, (Append, Import)) else [])
 
 

@@ -35,6 +35,7 @@ from everlog.store.reading import Reading, select
 from everlog.store.relations import Relations
 from everlog.store.saving import Saving
 from everlog.store.snapshots import Snapshots
+from everlog.store.transacting import Transaction
 from everlog.store.verifying import Verification, verify
 from everlog.store.writing import Importable, Imported, Writing, run_out
 from everlog.subscriptions.causation import inside_handler
@@ -274,6 +275,36 @@ class EventStore:
         if hooks:
             await run_out(hooks)
         return records
+
+    def transaction(self, connection: object, *, emit: bool = True) -> Transaction:
+        """Returns a transaction in which events commit with your own tables: all, or nothing.
+
+        For a PostgreSQL store; `connection` is a psycopg 3 connection to the same database, async
+        or blocking, whose transaction has begun or not, in READ COMMITTED. It is committed at the
+        end of the block, and rolled back if the block raises. What is appended in it is written at
+        its end, and has its positions then; the ledger's lock comes last, and is held for a moment.
+
+        - `emit`: whether hooks run, after the commit
+
+        Raises `NotSupported` for another kind of store, `InvalidInput` for a connection that events
+        cannot join (such as in REPEATABLE READ, inside `connection.transaction()`, or to another
+        database), at the end of the block what `append` raises, and `StorageError`; then all of it
+        has been rolled back, except that `OutcomeUnknown` leaves it open.
+
+            async with store.transaction(connection) as tx:
+                await connection.execute("INSERT INTO orders VALUES (%s)", [order.id])
+                tx.append(f"order-{order.id}", OrderPlaced(total=order.total))
+            [record] = tx.records
+        """
+        self._owner.check()
+        return Transaction(
+            self._ledger.join(connection),
+            preparer=self._preparer,
+            writing=self._writing,
+            observed=self._observed,
+            owner=self._owner,
+            emit=emit,
+        )
 
     async def import_records(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,9 +14,9 @@ from everlog.core.record import Record, StoredRecord
 from everlog.core.sequencer import Append, Import, Placed, check_import
 from everlog.core.stream import check_name
 from everlog.errors import InvalidInput
-from everlog.ports.ledger import Outcome
+from everlog.ports.ledger import Joined, Outcome
 from everlog.ports.owner import Owner
-from everlog.store.committer import Committer
+from everlog.store.committer import Committer, Elsewhere
 from everlog.store.hooks import Hooks
 from everlog.store.observing import Observed
 from everlog.store.own_thread import OwnThread
@@ -76,7 +76,7 @@ class Writing:
         assert isinstance(placed, Placed)
         if not placed.new:  # a retry
             records = [Record(row, self._registry) for row in placed.records]
-        return records, _to_wait_for(hooks)
+        return records, to_wait_for(hooks)
 
     async def take_in(
         self,
@@ -99,10 +99,39 @@ class Writing:
                 committing, _, hooks = self._begin(request, emit=emit, batch=batch)
                 placed = await committing
                 assert isinstance(placed, Placed)
-                await run_out(_to_wait_for(hooks))
+                await run_out(to_wait_for(hooks))
                 stored += len(placed.new)
                 known += len(placed.records) - len(placed.new)
         return Imported(stored, known)
+
+    def join(
+        self,
+        joined: Joined,
+        requests: Sequence[Append],
+        records: list[Record[Any]],
+        *,
+        emit: bool,
+        context: Context,
+    ) -> tuple[asyncio.Future[Sequence[Outcome]], list[asyncio.Task[None]]]:
+        """Commits with somebody else's transaction, in its turn; fills in the records.
+
+        Returns what becomes of it, and the hooks that it will have started.
+        """
+        hooks: list[asyncio.Task[None]] = []
+
+        def then(outcomes: Sequence[Outcome]) -> None:
+            new: list[Record[Any]] = []
+            for outcome in outcomes:
+                assert isinstance(outcome, Placed)
+                records.extend([Record(row, self._registry) for row in outcome.records])
+                new += records[len(records) - len(outcome.records) :] if outcome.new else []
+            if new:
+                self._observed.take(new[-1].recorded)
+                if emit and self._hooks.any:
+                    hooks.extend(self._hooks.start(Appended(tuple(new), None), context))
+
+        elsewhere = Elsewhere(requests, lambda: joined.commit(requests))
+        return self._committer.commit_elsewhere(elsewhere, then), hooks
 
     def _begin(
         self, request: Append | Import, *, emit: bool, batch: str | None
@@ -127,7 +156,7 @@ class Writing:
         return self._committer.commit(request, then), records, hooks
 
 
-def _to_wait_for(hooks: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
+def to_wait_for(hooks: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
     """Returns the hooks, but none inside a hook or handler: it would wait for itself."""
     return [] if hooks and inside_handler() else hooks
 

@@ -12,7 +12,7 @@ from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
 from everlog.errors import NotSupported
-from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
+from everlog.ports.ledger import Capabilities, FoldStart, Joined, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
 from everlog.ports.waiting import Waiting
@@ -37,7 +37,7 @@ class MemoryLedger:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(durable=False, shared=False, backup=False)
+        return Capabilities(durable=False, shared=False, backup=False, transactions=False)
 
     async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         tables = self._open()
@@ -78,6 +78,12 @@ class MemoryLedger:
     async def wait(self, position: int, *, timeout_s: float) -> int:
         self._open()
         return await self._waiting.wait(position, timeout_s)
+
+    def join(self, connection: object) -> Joined:
+        self._open()
+        raise NotSupported(
+            "a store in memory has no transactions that events could join; a PostgreSQL store has"
+        )
 
     async def check(self) -> Sequence[Problem]:
         self._open()

@@ -23,8 +23,10 @@ from everlog.adapters.postgres.connections import (
 )
 from everlog.adapters.postgres.executing import Executor, Script, Statement, ask
 from everlog.adapters.postgres.failures import as_opening_error, as_storage_error, is_passing
+from everlog.adapters.postgres.joining import Joined
 from everlog.adapters.postgres.waking import Waker
 from everlog.adapters.postgres.writer import FIRST_PAUSE_S, LONGEST_PAUSE_S, Writer
+from everlog.adapters.postgres.writing import Written
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
@@ -95,7 +97,7 @@ class PostgresLedger:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(durable=True, shared=True, backup=False)
+        return Capabilities(durable=True, shared=True, backup=False, transactions=True)
 
     @property
     def place(self) -> Place:
@@ -148,6 +150,24 @@ class PostgresLedger:
     async def wait(self, position: int, *, timeout_s: float) -> int:
         self._owner.check()
         return await self._waker.wait(position, timeout_s)
+
+    def join(self, connection: object) -> Joined:
+        self._owner.check()
+        assert self._writer is not None
+        return Joined(
+            connection,
+            at=self._place,
+            identity=self.identity,
+            now_ms=self._seams.now_ms,
+            executor=self._executor,
+            waker=self._waker,
+            settle=self._settle,
+        )
+
+    async def _settle(self, written: Written) -> bool:
+        assert self._writer is not None
+        async with self._writing:
+            return await self._writer.settle(written)
 
     async def check(self) -> Sequence[Problem]:
         return await self._look(reading.check)

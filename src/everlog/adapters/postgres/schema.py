@@ -40,6 +40,12 @@ LOCK_IN_THEIRS = (
     "pg_advisory_xact_lock(%(key)s)"
 )
 
+# Whether events may join a transaction of somebody else.
+SELECT_THEIRS = (
+    "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only'), "
+    "to_regclass(%(head)s)::text"
+)
+
 SELECT_IDENTITY = "SELECT ledger, node, epoch FROM {schema}.ledger_head"
 SELECT_HEAD = "SELECT position, chain, clock, newest_created, newest_id FROM {schema}.ledger_head"
 SELECT_POSITION = "SELECT position FROM {schema}.ledger_head"

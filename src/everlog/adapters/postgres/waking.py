@@ -71,6 +71,11 @@ class Waker:
             loop = asyncio.get_running_loop()
             self._trailing = loop.create_task(self._tell_later(), context=Context())
 
+    def committed_elsewhere(self, changed: bool) -> None:
+        """Says that a commit which carried its own NOTIFY has taken effect."""
+        if changed:
+            self._waiting.hint()
+
     async def wait(self, position: int, timeout_s: float) -> int:
         """Returns the position of the head once it is past `position`, or after the time."""
         if self._listener is None and self._place.pooler == "none":

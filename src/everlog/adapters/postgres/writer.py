@@ -156,6 +156,23 @@ class Writer:
             raise OutcomeUnknown(())
         return committed
 
+    async def settle(self, written: Written) -> bool:
+        """Whether somebody else's transaction, whose connection was lost, has committed.
+
+        Tries for `timeout_s`; raises `psycopg.Error` or `OutcomeUnknown` if it cannot be told.
+        """
+        deadline = time.monotonic() + self._place.timeout_s
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                return await self._has_committed(await self._connected(), written)
+            except psycopg.Error as error:
+                await self._let_go()
+                if not is_passing(error) or time.monotonic() + pause_s > deadline:
+                    raise
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = await connect(self._place)

@@ -89,9 +89,17 @@ def look(requests: Sequence[Request]) -> Script[Found]:
 
 
 def place(
-    requests: Sequence[Request], found: Found, identity: Identity, now_ms: int
+    requests: Sequence[Request],
+    found: Found,
+    identity: Identity,
+    now_ms: int,
+    *,
+    identify: bool = False,
 ) -> Script[Written]:
-    """Places the requests, and makes the changes that are no rows; `store` has the rows."""
+    """Places the requests, and makes the changes that are no rows; `store` has the rows.
+
+    `identify`: asks for the transaction's id also where only requests that stored nothing came.
+    """
     sequencer = Sequencer(
         found.head,
         identity,
@@ -125,7 +133,7 @@ def place(
         else:
             outcomes.append((yield from _drop_snapshots(request)))
     transaction: str | None = None
-    if not sequencer.rows and len(placing) < len(requests):
+    if not sequencer.rows and (identify or len(placing) < len(requests)):
         [[transaction]] = yield from ask(schema.SELECT_TRANSACTION)
     return Written(
         outcomes,

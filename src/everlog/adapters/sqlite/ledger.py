@@ -34,8 +34,8 @@ from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
-from everlog.errors import CannotOpen, EverlogError, MisusedStore
-from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
+from everlog.errors import CannotOpen, EverlogError, MisusedStore, NotSupported
+from everlog.ports.ledger import Capabilities, FoldStart, Joined, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
 from everlog.ports.waiting import Waiting
@@ -112,7 +112,7 @@ class SqliteLedger:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(durable=True, shared=True, backup=True)
+        return Capabilities(durable=True, shared=True, backup=True, transactions=False)
 
     @property
     def path(self) -> str:
@@ -161,6 +161,13 @@ class SqliteLedger:
     async def wait(self, position: int, *, timeout_s: float) -> int:
         self._owner.check()
         return await self._waiting.wait(position, timeout_s)
+
+    def join(self, connection: object) -> Joined:
+        self._owner.check()
+        raise NotSupported(
+            "a SQLite store has one writer of its own, so events cannot join a transaction of "
+            "another connection; a PostgreSQL store can"
+        )
 
     async def check(self) -> Sequence[Problem]:
         return await self._look(reading.check)

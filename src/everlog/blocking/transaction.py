@@ -1,0 +1,85 @@
+"""Transactions: events that commit with the user's own tables.
+
+Made from `everlog.store.transacting`
+by `tests/blocking/make_blocking.py`: change those instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from everlog.blocking.portal import Portal
+from everlog.core.aggregate import AggregateRoot
+from everlog.core.record import Record
+from everlog.core.stream import ANY, Expectation
+from everlog.store.preparing import To
+from everlog.store.transacting import Transaction as AsyncTransaction
+
+
+class Transaction:
+    """Events that commit together with what else a transaction writes: all of it, or nothing.
+
+    What `append`, `append_many` and `save` are given is checked at once and kept. At the end of
+    the block the ledger's lock is taken, conditions are checked, the events are written, and
+    the transaction is committed. If the block raises, or an event is refused, it is rolled
+    back.
+    """
+
+    def __init__(self, portal: Portal, transaction: AsyncTransaction) -> None:
+        self._portal = portal
+        self._transaction = transaction
+
+    @property
+    def records(self) -> list[Record[Any]]:
+        """The records of all events, with their positions, once the block has ended."""
+        return self._transaction.records
+
+    def append(
+        self,
+        stream: str,
+        *events: object,
+        meta: object = None,
+        expect: Expectation = ANY,
+        ids: Sequence[str] | None = None,
+        relations: Iterable[str] = (),
+    ) -> None:
+        """Takes events to be appended to a stream at the end of the block.
+
+        As `store.append`, which says what is raised here: what is wrong with the events themselves.
+        What depends on the log (`WrongVersion`, `IdConflict`, `PartialRetry`) is raised at the end.
+        """
+        self._portal.here(
+            self._transaction.append,
+            stream,
+            *events,
+            meta=meta,
+            expect=expect,
+            ids=ids,
+            relations=relations,
+        )
+
+    def append_many(self, items: Iterable[To]) -> None:
+        """Takes events for several streams. Made of `to(stream, event, ...)`."""
+        self._portal.here(self._transaction.append_many, items)
+
+    def save(self, *aggregates: AggregateRoot) -> None:
+        """Takes the pending events of aggregates, each at the version that it was loaded at.
+
+        They stay pending until the transaction has been committed. Raises `InvalidInput` for two
+        aggregates of one stream.
+        """
+        self._portal.here(self._transaction.save, *aggregates)
+
+    def __enter__(self) -> Self:
+        self._portal.run(self._transaction.__aenter__)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._portal.run(self._transaction.__aexit__, kind, error, trace)

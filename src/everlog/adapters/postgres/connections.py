@@ -10,7 +10,8 @@ import psycopg
 from psycopg import conninfo
 from psycopg_pool import AsyncConnectionPool
 
-from everlog.adapters.postgres.executing import load_as_stored
+from everlog.adapters.postgres import schema
+from everlog.adapters.postgres.executing import Executor, OurConnection, ask
 from everlog.adapters.postgres.failures import as_opening_error
 from everlog.errors import InvalidUrl
 
@@ -68,6 +69,12 @@ class Place:
         return _key("migrations", self.schema)
 
     @property
+    def patience(self) -> dict[str, object]:
+        """How long to wait for the lock, and to hold it in silence, as PostgreSQL has it."""
+        timeout_ms = max(1, int(self.timeout_s * 1000))
+        return {"timeout": f"{timeout_ms}ms", "idle": f"{max(timeout_ms, 1000)}ms"}
+
+    @property
     def channel(self) -> str:
         """The channel on which the committers of this schema wake those who follow."""
         # A digest: with the schema's name it could be longer than an identifier may be.
@@ -92,10 +99,24 @@ def parameters_of(url: str) -> dict[str, Any]:
         ) from None
 
 
-async def connect(place: Place) -> psycopg.AsyncConnection[Any]:
+async def connect_writer(place: Place) -> OurConnection:
+    """Returns a connection that writes; raises `psycopg.Error`."""
+    connection = await connect(place)
+    if place.pooler == "none":
+        try:
+            await Executor(place.schema).run(
+                connection, ask(schema.SET_FOR_WRITING, place.patience)
+            )
+        except BaseException:
+            await connection.close()
+            raise
+    return connection
+
+
+async def connect(place: Place) -> OurConnection:
     """Returns a connection of our own; raises `psycopg.Error`."""
     parameters: dict[str, Any] = {**_PATIENCE, **place.parameters}
-    connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+    connection = await OurConnection.connect(**parameters, autocommit=True)
     try:
         await prepare(place, connection)
     except BaseException:
@@ -104,9 +125,8 @@ async def connect(place: Place) -> psycopg.AsyncConnection[Any]:
     return connection
 
 
-async def prepare(place: Place, connection: psycopg.AsyncConnection[Any]) -> None:
+async def prepare(place: Place, connection: OurConnection) -> None:
     """Sets what all our connections have."""
-    load_as_stored(connection.adapters)
     if place.pooler == "transaction":
         connection.prepare_threshold = None
         return
@@ -114,13 +134,14 @@ async def prepare(place: Place, connection: psycopg.AsyncConnection[Any]) -> Non
     await connection.execute(_SESSION)
 
 
-async def open_pool(place: Place) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
+async def open_pool(place: Place) -> AsyncConnectionPool[OurConnection]:
     """Returns the pool of connections that read; raises `CannotOpen`."""
 
-    async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    async def configure(connection: OurConnection) -> None:
         await prepare(place, connection)
 
-    pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
+    pool = AsyncConnectionPool(
+        connection_class=OurConnection,
         kwargs={**_PATIENCE, **place.parameters, "autocommit": True},
         min_size=1,
         max_size=place.readers,
@@ -136,9 +157,9 @@ async def open_pool(place: Place) -> AsyncConnectionPool[psycopg.AsyncConnection
     return pool
 
 
-async def first_connection(place: Place) -> psycopg.AsyncConnection[Any]:
+async def first_connection(place: Place) -> OurConnection:
     """Returns a connection; raises `CannotOpen` with what to do."""
     try:
-        return await connect(place)
+        return await connect_writer(place)
     except psycopg.Error as error:
         raise as_opening_error(error, str(place)) from None

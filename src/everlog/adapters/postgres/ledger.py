@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import NoReturn, TypeVar
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
@@ -21,7 +21,7 @@ from everlog.adapters.postgres.connections import (
     open_pool,
     parameters_of,
 )
-from everlog.adapters.postgres.executing import Executor, Script, Statement, ask
+from everlog.adapters.postgres.executing import Executor, OurConnection, Script, Statement, ask
 from everlog.adapters.postgres.failures import as_opening_error, as_storage_error, is_passing
 from everlog.adapters.postgres.joining import Joined
 from everlog.adapters.postgres.waking import Waker
@@ -31,7 +31,7 @@ from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
-from everlog.errors import NotSupported, StorageFailed, StoreClosed
+from everlog.errors import MisusedStore, NotSupported, StorageFailed, StoreClosed
 from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
@@ -52,11 +52,12 @@ class PostgresLedger:
         self._seams = seams
         self._owner = Owner(f"the store on {place}")
         self._executor = Executor(place.schema)
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
+        self._pool: AsyncConnectionPool[OurConnection] | None = None
         self._identity: Identity | None = None
         self._waker = Waker(place, self._position, self._tell)
         self._writer: Writer | None = None
         self._writing = asyncio.Lock()
+        self._committing: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(
@@ -104,20 +105,36 @@ class PostgresLedger:
         """The schema and how it is reached."""
         return self._place
 
-    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
-        self._owner.check()
-        assert self._writer is not None
-        # In a task of nobody's: who is cancelled while it waits does not stop what has begun.
+    def commit(self, requests: Sequence[Request]) -> Awaitable[Sequence[Outcome]]:
+        try:
+            self._owner.check()
+        except MisusedStore as error:
+            return _refuse(error)  # when it is awaited, as everywhere
+        # In a task of nobody's, which answers by a future: who is cancelled while it waits does not
+        # stop what has begun.
         loop = asyncio.get_running_loop()
-        return await asyncio.shield(
-            loop.create_task(self._commit(self._writer, requests), context=Context())
-        )
+        committed: asyncio.Future[Sequence[Outcome]] = loop.create_future()
+        task = loop.create_task(self._commit(requests, committed), context=Context())
+        self._committing.add(task)
+        task.add_done_callback(self._committing.discard)
+        return committed
 
-    async def _commit(self, writer: Writer, requests: Sequence[Request]) -> Sequence[Outcome]:
-        async with self._writing:
-            if not requests:
-                return []
-            return await writer.commit(requests)
+    async def _commit(
+        self, requests: Sequence[Request], committed: asyncio.Future[Sequence[Outcome]]
+    ) -> None:
+        assert self._writer is not None
+        try:
+            async with self._writing:
+                outcomes = await self._writer.commit(requests) if requests else []
+        except asyncio.CancelledError:  # the loop is ending
+            committed.cancel()
+            raise
+        except BaseException as error:
+            if not committed.done():
+                committed.set_exception(error)
+        else:
+            if not committed.done():
+                committed.set_result(outcomes)
 
     async def read(
         self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
@@ -237,3 +254,7 @@ class PostgresLedger:
     async def _tell(self, notification: Statement) -> None:
         with suppress(StorageFailed):
             await self._look(lambda: ask(notification.template, notification.values))
+
+
+async def _refuse(error: MisusedStore) -> NoReturn:
+    raise error

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from everlog.adapters.postgres.connections import Place
-from everlog.adapters.postgres.executing import quoted
+from everlog.adapters.postgres.executing import OurConnection, quoted
 from everlog.adapters.postgres.failures import as_opening_error
 from everlog.adapters.postgres.schema import OLDEST_SERVER
 from everlog.errors import CannotOpen, ForeignFile, NewerFormat, OlderFormat
@@ -67,9 +66,7 @@ def script(schema: str, steps: Sequence[Migration], *, new: bool) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-async def pending(
-    connection: psycopg.AsyncConnection[Any], place: Place
-) -> tuple[list[Migration], bool]:
+async def pending(connection: OurConnection, place: Place) -> tuple[list[Migration], bool]:
     """Returns the steps that the schema lacks, and whether it lacks them all.
 
     Raises `NewerFormat`, `ForeignFile`, `CannotOpen`.
@@ -107,9 +104,7 @@ async def pending(
     return [step for step in shipped() if step.number not in applied], False
 
 
-async def ensure(
-    connection: psycopg.AsyncConnection[Any], place: Place, *, migrate: bool | None
-) -> None:
+async def ensure(connection: OurConnection, place: Place, *, migrate: bool | None) -> None:
     """Brings the schema up to date, or says why not.
 
     `migrate`: True applies what is missing, False never changes anything; None creates a ledger
@@ -133,7 +128,7 @@ async def ensure(
     )
 
 
-async def apply(connection: psycopg.AsyncConnection[Any], place: Place) -> list[Migration]:
+async def apply(connection: OurConnection, place: Place) -> list[Migration]:
     """Applies what is missing, all or nothing; returns what was applied.
 
     Any number of processes may do so at once: each waits for the one before, and finds it done.
@@ -164,7 +159,7 @@ async def apply(connection: psycopg.AsyncConnection[Any], place: Place) -> list[
     return missing
 
 
-async def _create_bookkeeping(connection: psycopg.AsyncConnection[Any], place: Place) -> None:
+async def _create_bookkeeping(connection: OurConnection, place: Place) -> None:
     # Only where it is missing: IF NOT EXISTS asks for the right to create even if it exists.
     cursor = await connection.execute(
         "SELECT true FROM pg_namespace WHERE nspname = %s", (place.schema,)
@@ -174,7 +169,7 @@ async def _create_bookkeeping(connection: psycopg.AsyncConnection[Any], place: P
     await connection.execute(_filled_in(_BOOKKEEPING[1], place.schema).encode())
 
 
-async def _applied(connection: psycopg.AsyncConnection[Any], place: Place) -> dict[int, str]:
+async def _applied(connection: OurConnection, place: Place) -> dict[int, str]:
     try:
         cursor = await connection.execute(_filled_in(_APPLIED, place.schema).encode())
     except psycopg.errors.UndefinedColumn:

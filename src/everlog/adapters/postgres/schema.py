@@ -25,20 +25,28 @@ ROLLBACK = "ROLLBACK"
 # What is acknowledged is on disk, whatever the server's default is; a stronger setting stays.
 _DURABLE = (
     "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
-    "WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    "WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, {local})"
 )
 # In a statement of its own: the snapshot of the next is taken when the lock is held. A process that
 # is stopped in the middle must not hold it for ever.
-LOCK = (
-    f"SELECT {_DURABLE}, set_config('lock_timeout', %(timeout)s, true), "
-    "set_config('idle_in_transaction_session_timeout', %(idle)s, true), "
-    "pg_advisory_xact_lock(%(key)s)"
+LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
+# The same where nothing can be set on a connection: behind a proxy that pools by transaction.
+_PATIENCE = (
+    "set_config('lock_timeout', %(timeout)s, {local}), "
+    "set_config('idle_in_transaction_session_timeout', %(idle)s, {local})"
 )
+LOCK_AND_SET = f"SELECT {_DURABLE}, {_PATIENCE}, pg_advisory_xact_lock(%(key)s)".replace(
+    "{local}", "true"
+)
+# What LOCK_AND_SET sets, once for a connection that writes.
+SET_FOR_WRITING = (
+    f"SELECT {_DURABLE}, {_PATIENCE}, set_config('plan_cache_mode', 'force_generic_plan', false)"
+).replace("{local}", "false")
 # The same in somebody else's transaction, whose other settings are theirs.
 LOCK_IN_THEIRS = (
-    f"SELECT {_DURABLE}, set_config('lock_timeout', %(timeout)s, true), "
+    f"SELECT {_DURABLE}, set_config('lock_timeout', %(timeout)s, {{local}}), "
     "pg_advisory_xact_lock(%(key)s)"
-)
+).replace("{local}", "true")
 
 # Whether events may join a transaction of somebody else.
 SELECT_THEIRS = (
@@ -82,31 +90,84 @@ SELECT_REGISTERS = (
     "JOIN {schema}.registers AS g ON g.stream = k.stream AND g.register = k.register"
 )
 
-# Rows, registers and head in one statement. It moves the head only from where it was found, stores
-# only if it moved it, and fails (22012) otherwise.
-STORE = (
+_ALL = COLUMNS + ", late, size"
+
+# Head, rows and registers in one statement. It moves the head only from where it was found, and
+# stores only if it moved it. The row of the head is locked first, by every commit alike, so two of
+# them never wait for each other.
+_MOVED = (
     "WITH moved AS (UPDATE {schema}.ledger_head SET position = %(position)s, chain = %(chain)s, "
     "clock = %(clock)s, newest_created = %(created)s, newest_id = %(id)s "
-    "WHERE position = %(found)s RETURNING only_one), "
-    "stored AS (INSERT INTO {schema}.records (" + COLUMNS + ", late, size) "
-    "SELECT j.position, j.version, j.id, j.stream, j.type, j.schema, j.register, j.origin, "
-    "j.correlation, j.causation, j.created, j.recorded, j.flags, decode(j.nonce, 'hex'), "
-    "j.data::json, j.meta::json, decode(j.hash, 'hex'), decode(j.chain, 'hex'), j.late, "
-    "octet_length(j.data) + octet_length(j.meta) "
-    "FROM moved, json_to_recordset(%(rows)s::json) AS j("
-    "position bigint, version bigint, id text, stream text, type text, schema integer, "
-    "register text, origin text, correlation text, causation text, created text, "
-    "recorded text, flags integer, nonce text, data text, meta text, hash text, chain text, "
-    "late boolean)), "
-    "kept AS (INSERT INTO {schema}.registers (stream, register, created, id) "
-    "SELECT k.stream, k.register, k.created, k.id FROM moved, "
-    "json_to_recordset(%(registers)s::json) "
-    "AS k(stream text, register text, created text, id text) "
-    "ON CONFLICT (stream, register) DO UPDATE SET created = excluded.created, id = excluded.id) "
-    "SELECT 1 / count(*) FROM moved"
+    "WHERE position = %(found)s AND chain = %(found_chain)s{guard} RETURNING only_one), "
 )
-# From some hundred rows on the fastest way in, behind a STORE of registers and head without rows.
-COPY = "COPY {schema}.records (" + COLUMNS + ", late, size) FROM STDIN"
+_NEWEST = (
+    "ON CONFLICT (stream, register) DO UPDATE SET created = excluded.created, id = excluded.id"
+)
+# One event that is born here: the values as they are.
+_STORE_ONE = (
+    _MOVED + "stored AS (INSERT INTO {schema}.records (" + _ALL + ") "
+    "SELECT %(position)s, %(version)s, %(id)s, %(stream)s, %(type)s, %(schema)s, %(register)s, "
+    "%(origin)s, %(correlation)s, %(causation)s, %(created)s, %(created)s, 0, %(nonce)s, "
+    "%(data)s::json, %(meta)s::json, %(hash)s, %(chain)s, false, %(size)s FROM moved), "
+    "kept AS (INSERT INTO {schema}.registers (stream, register, created, id) "
+    "SELECT %(stream)s, %(register)s, %(created)s, %(id)s FROM moved " + _NEWEST + ") "
+)
+# Several, as columns. Lists in binary: in text, psycopg's cost a Python call per item.
+_STORE_MANY = (
+    _MOVED + "incoming AS (SELECT i.* FROM moved, unnest(%(versions)b::bigint[], "
+    "%(ids)b::text[], %(streams)b::text[], %(types)b::text[], %(schemas)b::bigint[], "
+    "%(registers)b::text[], %(correlations)b::text[], %(causations)b::text[], "
+    "%(stamps)b::text[], %(nonces)b::bytea[], %(datas)b::text[], %(metas)b::text[], "
+    "%(hashes)b::bytea[], %(chains)b::bytea[]) WITH ORDINALITY AS i(version, id, stream, type, "
+    "schema, register, correlation, causation, created, nonce, data, meta, hash, chain, number)), "
+    "stored AS (INSERT INTO {schema}.records (" + _ALL + ") "
+    "SELECT %(found)s + number, version, id, stream, type, schema::integer, register, "
+    "%(origin)s, correlation, causation, created, created, 0, nonce, data::json, meta::json, "
+    "hash, chain, false, octet_length(data) + octet_length(meta) FROM incoming), "
+    "kept AS (INSERT INTO {schema}.registers (stream, register, created, id) "
+    "SELECT stream, register, created, id FROM incoming "
+    "WHERE number = ANY(%(newest)b::bigint[]) " + _NEWEST + ") "
+)
+# Under the lock the head is where it was found: anything else fails (22012), and all of it with it.
+_SURELY = "SELECT 1 / count(*) FROM moved"
+STORE_ONE = _STORE_ONE.replace("{guard}", "") + _SURELY
+STORE_MANY = _STORE_MANY.replace("{guard}", "") + _SURELY
+# Without a look before: what was assumed is checked in the same statement. It takes the lock as every
+# commit does, and may wait for it; but the row of the head that it changes is the newest then, and if
+# that is where it was assumed, nothing has been committed since: what is known of that moment, and
+# what the statement's older snapshot shows, still holds.
+_LOCKED = " AND (SELECT pg_advisory_xact_lock(%(key)s)) IS NOT NULL"
+# With a hint to those who follow, if one is due.
+_GUESSED = (
+    "SELECT count(*), count(CASE WHEN %(tell)s THEN pg_notify(%(channel)s, '')::text END) "
+    "FROM moved"
+)
+GUESS_ONE = (
+    _STORE_ONE.replace(
+        "{guard}",
+        _LOCKED + " AND NOT EXISTS (SELECT FROM {schema}.records WHERE id = %(id)s)"
+        " AND (%(is_known)s OR coalesce(" + _version_of("%(stream)s") + ", 0) = %(version)s - 1)",
+    )
+    + _GUESSED
+)
+GUESS_MANY = (
+    _STORE_MANY.replace(
+        "{guard}",
+        _LOCKED + " AND NOT EXISTS (SELECT FROM {schema}.records WHERE id = ANY(%(ids)b::text[]))"
+        " AND NOT EXISTS (SELECT FROM unnest(%(guessed)b::text[], %(guesses)b::bigint[]) "
+        "AS g(stream, version) WHERE coalesce(" + _version_of("g.stream") + ", 0) <> g.version)",
+    )
+    + _GUESSED
+)
+# Many rows, or imported ones: head and registers first, then COPY, the fastest way in.
+STORE_HEAD = (
+    _MOVED.replace("{guard}", "")
+    + "kept AS (INSERT INTO {schema}.registers (stream, register, created, id) "
+    "SELECT k.stream, k.register, k.created, k.id FROM moved, "
+    "json_to_recordset(%(newest)s::json) "
+    "AS k(stream text, register text, created text, id text) " + _NEWEST + ") " + _SURELY
+)
+COPY = "COPY {schema}.records (" + _ALL + ") FROM STDIN"
 
 # --- a commit whose answer was lost ---
 

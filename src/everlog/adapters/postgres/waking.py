@@ -50,9 +50,16 @@ class Waker:
 
     def statements(self, changed: bool) -> list[Statement]:
         """Returns what a commit has to say to others, in its own transaction: mostly nothing."""
-        now = time.monotonic()
-        self._carried = changed and now - self._sent_at >= QUIET_S
+        self._carried = changed and self._is_due()
         return [self.notification] if self._carried else []
+
+    def hint(self) -> dict[str, object]:
+        """Returns the same as values: whether a commit tells others, and on which channel."""
+        self._carried = self._is_due()
+        return {"tell": self._carried, "channel": self._place.channel}
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._sent_at >= QUIET_S
 
     @property
     def notification(self) -> Statement:

@@ -7,17 +7,24 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from everlog.adapters.postgres import schema
-from everlog.adapters.postgres.connections import Place, connect
-from everlog.adapters.postgres.executing import Executor, Run, Script, Statement, ask
+from everlog.adapters.postgres.connections import Place, connect_writer
+from everlog.adapters.postgres.executing import Executor, OurConnection, Run, Script, Statement, ask
 from everlog.adapters.postgres.failures import as_storage_error, is_passing
+from everlog.adapters.postgres.guessing import Guesses
 from everlog.adapters.postgres.waking import Waker
-from everlog.adapters.postgres.writing import Written, look, place, store
+from everlog.adapters.postgres.writing import (
+    Written,
+    look,
+    place,
+    store,
+    store_by_guess,
+)
 from everlog.core.sequencer import Append, Identity, Import, ids_of
 from everlog.errors import EverlogError, OutcomeUnknown
 from everlog.ports.ledger import Outcome, Request
@@ -42,6 +49,24 @@ def begun(beginning: Sequence[Statement], script: Script[T]) -> Script[T]:
         return end.value  # type: ignore[no-any-return]
 
 
+def has_committed(written: Written) -> Script[bool]:
+    """Tells whether a transaction whose connection was lost has committed. Run it under the lock.
+
+    Who holds the lock knows that the other is over: it held it until its end, or has not begun and
+    will find another head. Raises `OutcomeUnknown` if it cannot be told.
+    """
+    if written.rows:
+        last = written.rows[-1]
+        found = yield from ask(schema.SELECT_CHAIN, {"position": last.position})
+        return bool(found) and found[0][0] == last.chain
+    if written.transaction is None:  # it changed nothing
+        return True
+    [[fate]] = yield from ask(schema.SELECT_FATE, {"transaction": written.transaction})
+    if fate not in ("committed", "aborted"):
+        raise OutcomeUnknown(())
+    return bool(fate == "committed")
+
+
 class Writer:
     """Writes batches, one at a time, each in one transaction under the lock of the ledger."""
 
@@ -52,16 +77,17 @@ class Writer:
         now_ms: Callable[[], int],
         executor: Executor,
         waker: Waker,
-        connection: psycopg.AsyncConnection[Any],
+        connection: OurConnection,
     ) -> None:
         self._place = at
         self._identity = identity
         self._now_ms = now_ms
         self._executor = executor
         self._waker = waker
-        self._connection: psycopg.AsyncConnection[Any] | None = connection
-        self._sent: Written | None = None
+        self._connection: OurConnection | None = connection
+        self._sent: list[Written] = []
         """What the transaction under way comes to, once its commit may have reached the server."""
+        self._guesses = Guesses()
 
     async def commit(self, requests: Sequence[Request]) -> list[Outcome]:
         """Writes the requests in one transaction; raises `StorageError` if nothing was written.
@@ -70,24 +96,20 @@ class Writer:
         `timeout_s`. Raises `OutcomeUnknown` if it cannot be told in that time what became of a try.
         """
         deadline = time.monotonic() + self._place.timeout_s
-        unsure: Written | None = None
+        lost: list[Written] = []
         pause_s = FIRST_PAUSE_S
         while True:
-            self._sent = None
+            self._sent = []
             try:
-                connection = await self._connected()
-                if unsure is not None:
-                    if await self._has_committed(connection, unsure):
-                        return unsure.outcomes
-                    unsure = None
-                return await self._try(connection, requests)
+                return await self._try(await self._connected(), requests, lost)
             except psycopg.Error as error:
-                lost = await self._let_go()
-                # A transaction whose connection is still there has been rolled back.
-                unsure = unsure or (self._sent if lost else None)
+                if await self._let_go():
+                    self._guesses.forget()
+                    # One whose connection is still there has been rolled back.
+                    lost += self._sent
                 failure = as_storage_error(error, str(self._place))
                 if not is_passing(error) or time.monotonic() + pause_s > deadline:
-                    if unsure is not None:
+                    if lost:
                         raise OutcomeUnknown(_ids_of(requests)) from error
                     raise failure from error
             except EverlogError:
@@ -96,65 +118,61 @@ class Writer:
             except BaseException:
                 # Cancelled, or a fault of ours: a connection in the middle of something is no use.
                 await self._discard()
+                self._guesses.forget()
                 raise
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _try(
-        self, connection: psycopg.AsyncConnection[Any], requests: Sequence[Request]
+        self,
+        connection: OurConnection,
+        requests: Sequence[Request],
+        lost: Sequence[Written],
     ) -> list[Outcome]:
+        """Writes the requests, unless one of the tries that were lost has committed them."""
+        if not lost and self._place.pooler == "none":
+            outcomes = await self._try_by_guess(connection, requests)
+            if outcomes is not None:
+                return outcomes
         run = self._executor.run
         found = await run(connection, begun(self._beginning, look(requests)))
+        for written in lost:
+            # Under the lock: what has not committed by now never will, as it finds another head.
+            if await run(connection, has_committed(written)):
+                await run(connection, ask(schema.ROLLBACK))
+                return written.outcomes
         written = await run(connection, place(requests, found, self._identity, self._now_ms()))
         changed = bool(written.rows)
         ending = [*self._waker.statements(changed), Statement(schema.COMMIT)]
-        self._sent = written
+        self._sent = [written]
         await run(connection, store(written, ending))
+        self._guesses.learn(found, written)
         self._waker.committed(changed)
         return written.outcomes
 
+    async def _try_by_guess(
+        self, connection: OurConnection, requests: Sequence[Request]
+    ) -> list[Outcome] | None:
+        guess = self._guesses.of(requests, self._identity, self._now_ms())
+        if guess is None:
+            return None
+        self._sent = [guess.written]
+        values = {**self._waker.hint(), "key": self._place.lock_key}
+        script = store_by_guess(guess.written, guess.guessed, values)
+        if not await self._executor.run(connection, script):
+            self._sent = []
+            self._guesses.came_false(guess)
+            return None
+        self._guesses.came_true(guess)
+        self._waker.committed(True)
+        return guess.written.outcomes
+
     @property
     def _beginning(self) -> tuple[Statement, ...]:
-        timeout_ms = max(1, int(self._place.timeout_s * 1000))
-        return (
-            Statement(schema.BEGIN),
-            Statement(
-                schema.LOCK,
-                {
-                    "timeout": f"{timeout_ms}ms",
-                    "idle": f"{max(timeout_ms, 1000)}ms",
-                    "key": self._place.lock_key,
-                },
-            ),
-        )
-
-    async def _has_committed(
-        self, connection: psycopg.AsyncConnection[Any], written: Written
-    ) -> bool:
-        """Whether a transaction whose connection was lost has committed; under its lock.
-
-        Who holds the lock knows that the other is over: it held the lock until its end.
-        """
-
-        def settle() -> Script[bool | None]:
-            yield Run(self._beginning)
-            try:
-                if written.rows:
-                    last = written.rows[-1]
-                    found = yield from ask(schema.SELECT_CHAIN, {"position": last.position})
-                    return bool(found) and found[0][0] == last.chain
-                values = {"transaction": written.transaction}
-                [[fate]] = yield from ask(schema.SELECT_FATE, values)
-                return {"committed": True, "aborted": False}.get(fate)
-            finally:
-                yield Run([Statement(schema.ROLLBACK)])
-
-        if not written.rows and written.transaction is None:  # it changed nothing
-            return True
-        committed = await self._executor.run(connection, settle())
-        if committed is None:
-            raise OutcomeUnknown(())
-        return committed
+        key = {"key": self._place.lock_key}
+        if self._place.pooler == "none":
+            return Statement(schema.BEGIN), Statement(schema.LOCK, key)
+        return Statement(schema.BEGIN), Statement(schema.LOCK_AND_SET, self._place.patience | key)
 
     async def settle(self, written: Written) -> bool:
         """Whether somebody else's transaction, whose connection was lost, has committed.
@@ -165,7 +183,7 @@ class Writer:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                return await self._has_committed(await self._connected(), written)
+                return await self._executor.run(await self._connected(), self._settled(written))
             except psycopg.Error as error:
                 await self._let_go()
                 if not is_passing(error) or time.monotonic() + pause_s > deadline:
@@ -173,9 +191,15 @@ class Writer:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _connected(self) -> psycopg.AsyncConnection[Any]:
+    def _settled(self, written: Written) -> Script[bool]:
+        yield Run(self._beginning)
+        committed = yield from has_committed(written)
+        yield Run([Statement(schema.ROLLBACK)])
+        return committed
+
+    async def _connected(self) -> OurConnection:
         if self._connection is None or self._connection.closed:
-            self._connection = await connect(self._place)
+            self._connection = await connect_writer(self._place)
         return self._connection
 
     async def _let_go(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from everlog.adapters.postgres import schema
@@ -46,12 +46,14 @@ class Written(NamedTuple):
     """What a batch comes to, once its commit has taken effect."""
 
     outcomes: list[Outcome]
-    found: int
-    """The position of the head before it."""
+    found: Head
+    """The head before it."""
     head: Head
     rows: Sequence[StoredRecord]
     late: Set[int]
     registers: Sequence[tuple[str, str, str, str]]
+    imported: bool
+    """Whether some of the rows were not born here."""
     transaction: str | None
     """The id of its transaction, where no row will tell whether it was committed."""
 
@@ -86,6 +88,34 @@ def look(requests: Sequence[Request]) -> Script[Found]:
         {stream: version for stream, version in versioned if version is not None},
         {(stream, register): (created, id) for stream, register, created, id in registered},
     )
+
+
+def placed_by_guess(
+    requests: Sequence[Append],
+    head: Head,
+    versions: dict[str, int],
+    identity: Identity,
+    now_ms: int,
+) -> Written | None:
+    """Returns what the requests come to if nothing has happened since `head`; None if not so.
+
+    `versions` are those of all streams at that moment; it is changed to those after it.
+    """
+    sequencer = Sequencer(
+        head,
+        identity,
+        now_ms=now_ms,
+        known={},
+        versions=versions,
+        newest=lambda stream, register: None,  # of appends only, which are newer than everything
+    )
+    outcomes: list[Outcome] = []
+    for request in requests:
+        placed = _placed(sequencer, request)
+        if not _is_new(placed):
+            return None
+        outcomes.append(placed)
+    return Written(outcomes, head, sequencer.head, sequencer.rows, frozenset(), (), False, None)
 
 
 def place(
@@ -137,11 +167,12 @@ def place(
         [[transaction]] = yield from ask(schema.SELECT_TRANSACTION)
     return Written(
         outcomes,
-        found.head.position,
+        found.head,
         sequencer.head,
         sequencer.rows,
         sequencer.late,
         sequencer.registers(),
+        any(isinstance(request, Import) for request in placing),
         transaction,
     )
 
@@ -152,48 +183,112 @@ def store(written: Written, ending: Sequence[Statement] = ()) -> Script[None]:
     if not rows:
         if ending:
             yield Run(ending)
-        return
-    if len(rows) < COPY_FROM:
-        yield Run([Statement(schema.STORE, _values_of(written, rows)), *ending])
-        return
-    yield Run([Statement(schema.STORE, _values_of(written, ()))])
-    yield Copy(schema.COPY, _copied(written))
-    if ending:
-        yield Run(ending)
+    elif written.imported or len(rows) >= COPY_FROM:
+        yield Run([Statement(schema.STORE_HEAD, _head_of(written) | _newest_of(written))])
+        yield Copy(schema.COPY, _copied(written))
+        if ending:
+            yield Run(ending)
+    elif len(rows) == 1:
+        yield Run([Statement(schema.STORE_ONE, _one(written)), *ending])
+    else:
+        yield Run([Statement(schema.STORE_MANY, _many(written)), *ending])
 
 
-def _values_of(written: Written, rows: Sequence[StoredRecord]) -> dict[str, object]:
+def store_by_guess(
+    written: Written, guessed: Mapping[str, int], others: dict[str, object]
+) -> Script[bool]:
+    """Stores the rows of a batch if what was assumed is so; otherwise it changes nothing.
+
+    - `guessed`: the streams whose version was not known, with what was assumed
+    - `others`: values of the statement about others: the lock, and whether they are told
+    """
+    if len(written.rows) == 1:
+        values = _one(written) | others
+        values["is_known"] = not guessed
+        [[moved, _]] = yield from ask(schema.GUESS_ONE, values)
+    else:
+        values = _many(written) | others
+        values["guessed"], values["guesses"] = list(guessed), list(guessed.values())
+        [[moved, _]] = yield from ask(schema.GUESS_MANY, values)
+    return bool(moved)
+
+
+def _head_of(written: Written) -> dict[str, object]:
     head = written.head
     created, id = head.newest
     return {
-        "found": written.found,
+        "found": written.found.position,
+        "found_chain": written.found.chain,
         "position": head.position,
         "chain": head.chain,
         "clock": head.clock,
         "created": created,
         "id": id,
-        "rows": _as_json(rows, written.late),
-        "registers": json.dumps(
-            [
-                {"stream": stream, "register": register, "created": created, "id": id}
-                for stream, register, created, id in written.registers
-            ]
-        ),
     }
 
 
-def _as_json(rows: Sequence[StoredRecord], late: Set[int]) -> str:
-    items: list[dict[str, object]] = []
-    for row in rows:
-        item = row._asdict()
-        item["nonce"], item["hash"], item["chain"] = (
-            row.nonce.hex(),
-            row.hash.hex(),
-            row.chain.hex(),
-        )
-        item["late"] = row.position in late
-        items.append(item)
-    return json.dumps(items, ensure_ascii=False)
+def _newest_of(written: Written) -> dict[str, object]:
+    newest = [
+        {"stream": stream, "register": register, "created": created, "id": id}
+        for stream, register, created, id in written.registers
+    ]
+    return {"newest": json.dumps(newest)}
+
+
+def _one(written: Written) -> dict[str, object]:
+    # Of an event that is born here the head is: its position, chain, stamp and id.
+    values = _head_of(written)
+    [row] = written.rows
+    values |= {
+        "version": row.version,
+        "stream": row.stream,
+        "type": row.type,
+        "schema": row.schema,
+        "register": row.register,
+        "origin": row.origin,
+        "correlation": row.correlation,
+        "causation": row.causation,
+        "nonce": row.nonce,
+        "data": row.data,
+        "meta": row.meta,
+        "hash": row.hash,
+        "size": _bytes_of(row.data) + _bytes_of(row.meta),
+    }
+    return values
+
+
+def _many(written: Written) -> dict[str, object]:
+    values = _head_of(written)
+    columns = [list(column) for column in zip(*written.rows, strict=True)]
+    values |= zip(_COLUMNS, columns, strict=True)
+    found = written.found.position
+    values["origin"] = written.rows[0].origin
+    newest = {(row.stream, row.register): row.position - found for row in written.rows}
+    values["newest"] = list(newest.values())
+    return values
+
+
+_COLUMNS = (
+    "positions",
+    "versions",
+    "ids",
+    "streams",
+    "types",
+    "schemas",
+    "registers",
+    "origins",
+    "correlations",
+    "causations",
+    "stamps",
+    "recorded",
+    "flags",
+    "nonces",
+    "datas",
+    "metas",
+    "hashes",
+    "chains",
+)
+"""The fields of records, as STORE_MANY names the columns of them."""
 
 
 def _copied(written: Written) -> Iterator[tuple[object, ...]]:
@@ -213,7 +308,7 @@ def _placed(sequencer: Sequencer, request: Append | Import) -> Placed | EverlogE
         return error
 
 
-def _is_new(outcome: Placed | EverlogError) -> bool:
+def _is_new(outcome: Outcome) -> bool:
     return isinstance(outcome, Placed) and bool(outcome.new)
 
 

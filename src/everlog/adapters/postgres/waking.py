@@ -25,6 +25,8 @@ POLL_LISTENING_S = 1.0
 POLL_S = 0.05
 """The same where nothing is listened to."""
 
+_NOBODYS = Context()
+
 LONGEST_PAUSE_S = 5.0
 """The longest pause before a lost listener is connected again."""
 
@@ -46,7 +48,9 @@ class Waker:
         self._listener: asyncio.Task[None] | None = None
         self._sent_at = -QUIET_S
         self._carried = False
-        self._trailing: asyncio.Task[None] | None = None
+        self._committed_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     def statements(self, changed: bool) -> list[Statement]:
         """Returns what a commit has to say to others, in its own transaction: mostly nothing."""
@@ -70,13 +74,16 @@ class Waker:
         """Says that a commit has taken effect: followers here look at once, others are told."""
         if not changed:
             return
-        self._waiting.hint()
+        if self._waiting.anybody:
+            self._waiting.hint()
+        self._committed_at = time.monotonic()
         if self._carried:
-            self._sent_at = time.monotonic()
-        elif self._trailing is None:
+            self._sent_at = self._committed_at
+        elif self._timer is None:
             # The last of many commits must be told too, if no other comes to carry it.
-            loop = asyncio.get_running_loop()
-            self._trailing = loop.create_task(self._tell_later(), context=Context())
+            self._timer = asyncio.get_running_loop().call_later(
+                QUIET_S, self._tell_if_quiet, context=_NOBODYS
+            )
 
     def committed_elsewhere(self, changed: bool) -> None:
         """Says that a commit which carried its own NOTIFY has taken effect."""
@@ -92,7 +99,9 @@ class Waker:
 
     async def close(self) -> None:
         """Stops listening and waiting."""
-        tasks = [task for task in (self._listener, self._trailing) if task is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [task for task in (self._listener, self._telling) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -102,15 +111,22 @@ class Waker:
     def _poll_s(self) -> float:
         return POLL_LISTENING_S if self._listening else POLL_S
 
-    async def _tell_later(self) -> None:
-        owed_at = time.monotonic()
-        await asyncio.sleep(QUIET_S)
-        self._trailing = None
-        if self._sent_at < owed_at:
+    def _tell_if_quiet(self) -> None:
+        self._timer = None
+        if self._sent_at >= self._committed_at:
+            return
+        loop = asyncio.get_running_loop()
+        left_s = self._committed_at + QUIET_S - time.monotonic()
+        if left_s > 0:  # commits go on: the next one carries it
+            self._timer = loop.call_later(left_s, self._tell_if_quiet, context=_NOBODYS)
+        else:
             self._sent_at = time.monotonic()
-            # A hint is lost with the server, and polling is the truth.
-            with suppress(psycopg.Error, OSError):
-                await self._notify(self.notification)
+            self._telling = loop.create_task(self._tell(), context=Context())
+
+    async def _tell(self) -> None:
+        # A hint is lost with the server, and polling is the truth.
+        with suppress(psycopg.Error, OSError):
+            await self._notify(self.notification)
 
     async def _listen(self) -> None:
         pause_s = 0.05

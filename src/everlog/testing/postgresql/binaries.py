@@ -40,7 +40,7 @@ def major_version(binaries: Path) -> int:
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise CannotOpen(f"there is no PostgreSQL in {binaries} that runs here: {error}") from error
-    found = re.search(r"\) (\d+)", said)
+    found = re.search(r"\(PostgreSQL\) (\d+)", said)
     if found is None:
         raise CannotOpen(f"{binaries / 'postgres'} is no PostgreSQL; it says: {said.strip()!r}")
     return int(found[1])
@@ -49,9 +49,10 @@ def major_version(binaries: Path) -> int:
 def copied(binaries: Path, folder: Path) -> Path:
     """Copies an installation, with the libraries that a wheel keeps beside it; returns its bin."""
     installation = binaries.parent
-    copy = folder / "package" / installation.name
+    package = installation.parent
+    copy = folder / package.name / installation.name
     shutil.copytree(installation, copy)
-    libraries = installation.parent.with_suffix(".libs")
+    libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():  # found by the programs on a path relative to theirs
-        shutil.copytree(libraries, copy.parent.with_suffix(".libs"))
+        shutil.copytree(libraries, folder / libraries.name)
     return copy / binaries.name

@@ -58,6 +58,7 @@ class Cluster:
 
     def initialise(self, *, sync: bool, password: str | None) -> None:
         """Makes an empty cluster, in UTF-8 and in the order of code points."""
+        file = self._folder / "password"
         options = ["--username=postgres", "--encoding=UTF8"]
         # PostgreSQL 17 has an order of its own, which knows upper and lower case of all letters.
         if self.major >= 17:
@@ -67,7 +68,6 @@ class Cluster:
         if password is None:
             options += ["--auth=trust"]
         else:
-            file = self._folder / "password"
             file.touch(mode=0o600)
             file.write_text(password + "\n", encoding="utf-8")
             self._identity.own(file)
@@ -75,6 +75,7 @@ class Cluster:
         if not sync:
             options += ["--no-sync"]
         self._run("initdb", f"--pgdata={self._data}", *options)
+        file.unlink(missing_ok=True)
 
     def copy_from(self, port: int, *, sync: bool, password: str | None) -> None:
         """Makes a standby of a running server: a copy that goes on with what that one writes."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from everlog.errors import CannotOpen, NotSupported
+from everlog.errors import CannotOpen, InvalidInput, NotSupported
 from everlog.testing.postgresql.binaries import binaries_of_the_wheel, require_driver
 from everlog.testing.postgresql.cluster import Cluster
 
@@ -47,7 +47,7 @@ def postgres(
     the databases that were made there are dropped at the end, unless `binaries` are given.
 
     Raises `CannotOpen` if there is no PostgreSQL to start or it does not start, `NotSupported` if
-    the server of EVERLOG_TEST_POSTGRES is not what is asked for.
+    the server is not what is asked for, `InvalidInput` for a password that cannot be one.
 
     >>> import psycopg
     >>> with postgres(settings={"max_connections": "20"}) as server:
@@ -56,6 +56,8 @@ def postgres(
     ('20',)
     """
     require_driver()
+    if password is not None and not (password and password.isprintable()):
+        raise InvalidInput("password is empty or has characters such as a line break")
     url = os.environ.get(VARIABLE)
     if url and binaries is None:
         with _external(url, durable=durable, wishes=bool(settings) or password is not None) as one:
@@ -188,7 +190,9 @@ class PostgresServer:
         - `settings`: of PostgreSQL, added to those of this server
         """
         primary = self._launched("standby")
-        asked = {**primary.settings, **(settings or {})}
+        # Without it, a standby whose primary was down for a moment waits for 5 s.
+        soon = {"wal_retrieve_retry_interval": "100ms"}
+        asked = {**primary.settings, **soon, **(settings or {})}
         with closing(Cluster(primary.binaries, asked)) as cluster:
             sync = self.durable
             cluster.copy_from(primary.port, sync=sync, password=self._password)

@@ -12,9 +12,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from everlog.errors import CannotOpen, InvalidInput, NotSupported
 from everlog.testing.postgresql.binaries import binaries_of_the_wheel, require_driver
-from everlog.testing.postgresql.cluster import Cluster
 
-if TYPE_CHECKING:  # it imports psycopg
+if TYPE_CHECKING:  # imported when they are used: for psycopg, and what a system without fork lacks
+    from everlog.testing.postgresql.cluster import Cluster
     from everlog.testing.postgresql.databases import Facts, Provider
 
 VARIABLE = "EVERLOG_TEST_POSTGRES"
@@ -65,6 +65,8 @@ def postgres(
         return
     if binaries is None:
         binaries = binaries_of_the_wheel()
+    from everlog.testing.postgresql.cluster import Cluster
+
     switch = "on" if durable else "off"
     asked = {**dict.fromkeys(SAFETY, switch), **(settings or {})}
     with closing(Cluster(binaries, asked)) as cluster:
@@ -189,6 +191,8 @@ class PostgresServer:
 
         - `settings`: of PostgreSQL, added to those of this server
         """
+        from everlog.testing.postgresql.cluster import Cluster
+
         primary = self._launched("standby")
         # Without it, a standby whose primary was down for a moment waits for 5 s.
         soon = {"wal_retrieve_retry_interval": "100ms"}

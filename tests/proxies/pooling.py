@@ -187,7 +187,7 @@ class _Pool:
                 return others[0]
             if len(self._all) + self._connecting < self._size:
                 return await self._connect()
-            if self._idle:
+            if self._idle and not any(backend.forgetting for backend in self._all):
                 return self._idle.popleft()
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
@@ -238,7 +238,7 @@ class _Backend:
         self._pool = pool
         self.wire = wire
         self._forgets = forgets
-        self._forgetting = False
+        self.forgetting = False
         self.parameters: dict[bytes, Message] = {}
         self.client: _Client | None = None
         self._awaited: deque[Message] = deque()
@@ -295,8 +295,8 @@ class _Backend:
         while (message := await self.wire.read()) is not None:
             client = self.client
             if client is None:  # a notification, or a part of forgetting
-                if message.kind == READY and self._forgetting:
-                    self._forgetting = False
+                if message.kind == READY and self.forgetting:
+                    self.forgetting = False
                     self._pool.give(self)
                 continue
             if message.kind == COPY_IN and self._awaited[0].kind == SYNC:
@@ -309,7 +309,7 @@ class _Backend:
             if over:
                 self.client = client.backend = None
                 if self._forgets:
-                    self._forgetting = True
+                    self.forgetting = True
                     await self.wire.send(query("DISCARD ALL"))
                 else:
                     self._pool.give(self)

@@ -44,6 +44,17 @@ def durable_postgres(request: pytest.FixtureRequest) -> Generator[PostgresServer
         yield server
 
 
+@pytest.fixture(scope="session")
+def trusting_postgres(request: pytest.FixtureRequest) -> Generator[PostgresServer]:
+    """A fast server that trusts whoever connects, whatever EVERLOG_TEST_POSTGRES names.
+
+    For proxies of ours that log in themselves.
+    """
+    with postgres(binaries=binaries_of_the_wheel()) as server:
+        tell(request.config, "trusting_postgres", server)
+        yield server
+
+
 @pytest.fixture(scope="session", params=["newest", *OLDER])
 def each_postgres(request: pytest.FixtureRequest) -> Generator[PostgresServer]:
     """`postgres_server`, and then one of each older version that is installed here."""

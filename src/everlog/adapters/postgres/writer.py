@@ -203,22 +203,21 @@ class Writer:
         return self._connection
 
     async def _let_go(self) -> bool:
-        """Ends the transaction; returns whether it was lost with its connection."""
+        """Ends the transaction and its connection; returns whether the connection was lost."""
         connection = self._connection
         if connection is None:
             return True
-        if connection.closed or connection.pgconn.transaction_status == TransactionStatus.UNKNOWN:
-            await self._discard()
-            return True
-        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
-            return False
-        try:
-            await connection.rollback()
-        except psycopg.Error:
-            # A COMMIT may have been under way when the connection began to fail.
-            await self._discard()
-            return True
-        return False
+        lost = connection.closed
+        if not lost and connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            try:
+                await connection.rollback()
+            except psycopg.Error:
+                # A COMMIT may have been under way when the connection began to fail.
+                lost = True
+        # Not used again, even where it could be: of statements that were skipped in a pipeline that
+        # failed, psycopg believes for ever that they are prepared.
+        await self._discard()
+        return lost
 
     async def _discard(self) -> None:
         connection, self._connection = self._connection, None

@@ -12,6 +12,7 @@ from tests.proxies.listener import PATIENCE_S
 from tests.proxies.relay import Cut, Line, Side
 from tests.proxies.wire import (
     COMPLETE,
+    COPY_IN,
     ERROR,
     EXECUTE,
     QUERY,
@@ -160,7 +161,8 @@ class AnswerLost(AtStatement):
             self._line = None
             self._happens()
             raise Cut
-        return []
+        # The server goes on only when the client has sent what it asks for.
+        return [message] if message.kind == COPY_IN else []
 
 
 class ArrivesLate(AtStatement):

@@ -148,7 +148,7 @@ WRONG_URLS: list[tuple[Any, str]] = [
     ("memory:name", "use 'memory:'"),
     ("memory://name", "use 'memory:'"),
     ("http://example.com", "unknown kind of store 'http'"),
-    ("postgresql://host/db", "no PostgreSQL"),
+    ("postgresql:/host/db", "postgresql://user@host/database"),
     ("nonsense:users.db", "unknown kind of store 'nonsense'"),
     (None, "not NoneType"),
     (7, "not int"),
@@ -175,7 +175,9 @@ def test_a_wrong_url_is_refused_with_what_to_write_instead(
 @pytest.mark.parametrize(
     "wrong",
     [
-        "postgresql://me:s3cret@host/db",
+        "postgresql:me:s3cret@host/db",
+        "postgresql://me:s3cret@host/db?schema=A",
+        "postgresql://me:s3cret@host/db?colour=red",
         "mysql://me:s3cret@host/db",
         "mysql://host/db?user=me&password=s3cret",
         "https://host?token=s3cret",

@@ -10,7 +10,6 @@ from functools import cache
 from importlib.resources import files
 
 import psycopg
-from psycopg import sql
 
 from everlog.adapters.postgres.connections import Place
 from everlog.adapters.postgres.executing import OurConnection, quoted
@@ -23,9 +22,8 @@ from everlog.errors import CannotOpen, ForeignFile, NewerFormat, OlderFormat
 class Migration:
     """One numbered step of a schema, as it is run: SQL with the schema's name filled in.
 
-    >>> for step in await everlog.migrate("postgresql://localhost/app", dry_run=True):
-    ...     print(step.number, step.name)
-    1 ledger
+    >>> [(step.number, step.name) for step in shipped()]
+    [(1, 'ledger')]
     """
 
     number: int
@@ -165,7 +163,7 @@ async def _create_bookkeeping(connection: OurConnection, place: Place) -> None:
         "SELECT true FROM pg_namespace WHERE nspname = %s", (place.schema,)
     )
     if await cursor.fetchone() is None:
-        await connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(place.schema)))
+        await connection.execute(_filled_in(_BOOKKEEPING[0], place.schema).encode())
     await connection.execute(_filled_in(_BOOKKEEPING[1], place.schema).encode())
 
 

@@ -2,7 +2,8 @@
 
 Examples in docstrings can be typed into `python -m asyncio`. In them `UserCreated(email=...)`,
 `EmailSet("...")` and `UserBlocked()` are events, `User` is an aggregate and `user_reducer` a
-reducer of them, and `store` is an open store in memory whose stream `user-1` holds two:
+reducer of them, and `store` is an open store in memory whose stream `user-1` holds two (where an
+example speaks of a `url` or `connection`: in the PostgreSQL database that it leads to):
 
 >>> [record.data async for record in store.read("user-1")]
 [UserCreated(email='jane@doe.com'), EmailSet(root='jane@work.com')]
@@ -37,6 +38,7 @@ from everlog.store.folding import every
 from everlog.store.hooks import HookFailure
 from everlog.store.preparing import to
 from everlog.store.reading import Reading
+from everlog.store.transacting import Transaction
 from everlog.store.verifying import Verification
 from everlog.store.writing import Imported
 from everlog.subscriptions.causation import caused_by
@@ -73,6 +75,7 @@ __all__ = [
     "StorageError",
     "StoreClosed",
     "StoreInfo",
+    "Transaction",
     "UnknownEvent",
     "Verification",
     "WrongVersion",

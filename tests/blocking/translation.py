@@ -119,6 +119,7 @@ def docstring(name: str, text: str) -> str:
         if old not in text:
             raise LookupError(f"the docstring of {name} does not say any more:\n{old}")
         text = text.replace(old, new)
+    text = text.replace("psycopg.AsyncConnection", "psycopg.Connection")
     text = _without_parentheses(text)
     text = re.sub(r"\bawait (?=[\w(])", "", text)
     # An `async def` handler in prose stays one.

@@ -34,6 +34,12 @@ class Docstring(NamedTuple):
         """Its `>>>` examples, in order."""
         return doctest.DocTestParser().get_examples(self.text, self.name)
 
+    def speaks_of(self, *names: str) -> bool:
+        """Whether its examples use one of these names."""
+        code = "".join(example.source for example in self.examples)
+        used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+        return not used.isdisjoint(names)
+
 
 @asynccontextmanager
 async def nothing() -> AsyncGenerator[Namespace, None]:

@@ -3,8 +3,9 @@
 import builtins
 import inspect
 import re
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import everlog
 import everlog.core.misfit
 import everlog.errors
 import everlog.testing
-from everlog import AggregateRoot, EventStore, Projector, Reading, blocking
+from everlog import AggregateRoot, EventStore, Projector, Reading, Transaction, blocking
 from everlog.blocking.relations import Relations as BlockingRelations
 from everlog.blocking.snapshots import Snapshots as BlockingSnapshots
 from everlog.store.relations import Relations
 from everlog.store.snapshots import Snapshots
+from everlog.testing import PostgresServer
 from tests.docs.docstring_examples import (
     Docstring,
     Namespace,
@@ -28,7 +30,12 @@ from tests.docs.docstring_examples import (
     failures_of,
     without_example,
 )
-from tests.docs.users import a_blocking_store_with_a_user, a_store_with_a_user
+from tests.docs.users import (
+    a_blocking_store_in_a_database,
+    a_blocking_store_with_a_user,
+    a_store_in_a_database,
+    a_store_with_a_user,
+)
 
 PACKAGE = Path(everlog.__file__).parent
 DOCSTRINGS = list(docstrings_below(PACKAGE))
@@ -41,10 +48,12 @@ METHODS_TOO: tuple[type[Any], ...] = (
     Reading,
     Relations,
     Snapshots,
+    Transaction,
     blocking.AggregateRoot,
     blocking.EventStore,
     blocking.Projector,
     blocking.Reading,
+    blocking.Transaction,
     BlockingRelations,
     BlockingSnapshots,
 )
@@ -78,12 +87,14 @@ def public_callables() -> Iterator[str]:
 REQUIRED = sorted({"everlog", "everlog.blocking", *public_callables()} - NOT_CALLED_BY_PROGRAMS)
 
 
-def prepared_for(docstring: Docstring) -> Prepare:
+def prepared_for(docstring: Docstring, new_database: Callable[[], str]) -> Prepare:
     """Examples of the public face begin with the names of `everlog`; others with their module's."""
     if docstring.name in REQUIRED:
-        if docstring.name.startswith("everlog.blocking"):
-            return a_blocking_store_with_a_user
-        return a_store_with_a_user
+        is_blocking = docstring.name.startswith("everlog.blocking")
+        if docstring.speaks_of("url", "connection"):
+            in_it = a_blocking_store_in_a_database if is_blocking else a_store_in_a_database
+            return partial(in_it, new_database())
+        return a_blocking_store_with_a_user if is_blocking else a_store_with_a_user
 
     @asynccontextmanager
     async def prepare() -> AsyncGenerator[Namespace, None]:
@@ -102,10 +113,17 @@ def docstring(text: str, name: str = "made.up") -> Docstring:
 
 @pytest.mark.parametrize("docstring", WITH_EXAMPLES, ids=lambda docstring: docstring.name)
 def test_the_examples_of_a_docstring_run_and_say_what_they_show(
-    docstring: Docstring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    docstring: Docstring,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
+    def new_database() -> str:  # of a server that is started for the first who asks
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        return server.new_database()
+
     monkeypatch.chdir(tmp_path)  # where `sqlite:///users.db` of an example is
-    failures = failures_of(docstring, prepared_for(docstring))
+    failures = failures_of(docstring, prepared_for(docstring, new_database))
     assert not failures, "\n\n" + "\n".join(failures)
 
 
@@ -196,6 +214,30 @@ def test_an_example_of_the_blocking_store_is_told_when_it_is_not_true() -> None:
     assert "version 2" in failure
     right = docstring(">>> store.get(User, 'user-1')\n<User 'user-1' version 2>")
     assert failures_of(right, a_blocking_store_with_a_user) == []
+
+
+@pytest.mark.parametrize(
+    ("prepare", "example"),
+    [
+        (a_store_in_a_database, ">>> async with store.transaction(connection) as tx:"),
+        (a_blocking_store_in_a_database, ">>> with store.transaction(connection) as tx:"),
+    ],
+)
+def test_an_example_of_a_transaction_is_told_when_it_is_not_true(
+    prepare: Callable[[str], AbstractAsyncContextManager[Namespace]],
+    example: str,
+    postgres_server: PostgresServer,
+) -> None:
+    lines = [
+        example,
+        "...     tx.append('user-1', EmailSet('jane@acme.com'))",
+        ">>> len(tx.records)",
+    ]
+    right, wrong = docstring("\n".join([*lines, "1"])), docstring("\n".join([*lines, "2"]))
+    assert right.speaks_of("url", "connection")
+    assert failures_of(right, partial(prepare, postgres_server.new_database())) == []
+    [failure] = failures_of(wrong, partial(prepare, postgres_server.new_database()))
+    assert "Got:\n    1" in failure
 
 
 def test_a_public_callable_without_an_example_is_told() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
+import psycopg
 from pydantic import BaseModel, RootModel
 
 import everlog
@@ -109,10 +110,16 @@ class BlockingUser(blocking.AggregateRoot, name="user"):
 BlockingUser.__name__ = BlockingUser.__qualname__ = "User"
 
 
+MAILS = "CREATE TABLE mails (address text NOT NULL)"
+"""The table that the examples of transactions write to."""
+
+
 @asynccontextmanager
-async def a_blocking_store_with_a_user() -> AsyncGenerator[dict[str, Any], None]:
+async def a_blocking_store_with_a_user(
+    url: str = "memory:",
+) -> AsyncGenerator[dict[str, Any], None]:
     """Prepares the same for `everlog.blocking`, in a running event loop, as notebooks have one."""
-    with blocking.EventStore.open("memory:", events=EVENTS, clock=FakeClock()) as store:
+    with blocking.EventStore.open(url, events=EVENTS, clock=FakeClock()) as store:
         store.append("user-1", UserCreated(email="jane@doe.com"))
         store.append("user-1", EmailSet("jane@work.com"))
         yield {
@@ -126,9 +133,9 @@ async def a_blocking_store_with_a_user() -> AsyncGenerator[dict[str, Any], None]
 
 
 @asynccontextmanager
-async def a_store_with_a_user() -> AsyncGenerator[dict[str, Any], None]:
+async def a_store_with_a_user(url: str = "memory:") -> AsyncGenerator[dict[str, Any], None]:
     """Prepares the namespace that the docstring of `everlog` describes."""
-    async with EventStore.open("memory:", events=EVENTS, clock=FakeClock()) as store:
+    async with EventStore.open(url, events=EVENTS, clock=FakeClock()) as store:
         await store.append("user-1", UserCreated(email="jane@doe.com"))
         await store.append("user-1", EmailSet("jane@work.com"))
         yield {
@@ -139,3 +146,23 @@ async def a_store_with_a_user() -> AsyncGenerator[dict[str, Any], None]:
             "store": store,
             "user_reducer": user_reducer,
         }
+
+
+@asynccontextmanager
+async def a_blocking_store_in_a_database(url: str) -> AsyncGenerator[dict[str, Any], None]:
+    """Prepares the same with a PostgreSQL store, and a connection to its database."""
+    async with a_blocking_store_with_a_user(url) as namespace:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(MAILS)
+            yield {**namespace, "psycopg": psycopg, "url": url, "connection": connection}
+
+
+@asynccontextmanager
+async def a_store_in_a_database(url: str) -> AsyncGenerator[dict[str, Any], None]:
+    """Prepares the same with a PostgreSQL store, and a connection to its database."""
+    async with (
+        a_store_with_a_user(url) as namespace,
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
+    ):
+        await connection.execute(MAILS)
+        yield {**namespace, "psycopg": psycopg, "url": url, "connection": connection}

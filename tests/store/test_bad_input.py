@@ -149,6 +149,16 @@ WRONG_URLS: list[tuple[Any, str]] = [
     ("memory://name", "use 'memory:'"),
     ("http://example.com", "unknown kind of store 'http'"),
     ("postgresql:/host/db", "postgresql://user@host/database"),
+    ("postgresql:db", "begins with postgresql://"),
+    ("postgresql://host/db?mode=ro", "cannot be understood"),
+    ("postgresql://host/db?schema=Mine", "lower-case"),
+    ("postgresql://host/db?schema=pg_mine", "PostgreSQL's own"),
+    ("postgresql://host/db?migrate=perhaps", "true or false"),
+    ("postgresql://host/db?pooler=session", "'none' or 'transaction'"),
+    ("postgresql://host/db?readers=many", "no whole number"),
+    ("postgresql://host/db?readers=0", "from 1 to 1000"),
+    ("postgresql://host/db?timeout_s=soon", "no number"),
+    ("postgresql://host/d\nb", "control character"),
     ("nonsense:users.db", "unknown kind of store 'nonsense'"),
     (None, "not NoneType"),
     (7, "not int"),
@@ -178,6 +188,10 @@ def test_a_wrong_url_is_refused_with_what_to_write_instead(
         "postgresql:me:s3cret@host/db",
         "postgresql://me:s3cret@host/db?schema=A",
         "postgresql://me:s3cret@host/db?colour=red",
+        "postgresql://me:s3cret@host/db?mode=ro",
+        "postgresql://me:s3cret@host/db?schema=Mine",
+        "postgresql://host/db?user=me&password=s3cret&schema=Mine",
+        "postgresql://me:s3cret@host/db\x00",
         "mysql://me:s3cret@host/db",
         "mysql://host/db?user=me&password=s3cret",
         "https://host?token=s3cret",
@@ -469,6 +483,10 @@ async def _new(store: EventStore, name: Any) -> object:
     return store.new(Thing, id=name)
 
 
+async def _transaction(store: EventStore) -> object:
+    return store.transaction(object())
+
+
 async def _past(store: EventStore, name: Any) -> object:
     return store.past(name, Data("x"), created=MOMENT)
 
@@ -611,6 +629,7 @@ METHODS: dict[str, Call] = {
     "get": lambda store: store.get(Thing, "thing-1"),
     "save": lambda store: store.save(),
     "retrying": lambda store: store.retrying(Thing, "thing-1", lambda thing: None),
+    "transaction": lambda store: _transaction(store),
     "drained": lambda store: store.drained(),
     "info": lambda store: store.info(),
     "verify": lambda store: store.verify(),

@@ -18,6 +18,7 @@ from everlog.blocking.aggregate import AggregateRoot
 from everlog.blocking.event_store import EventStore
 from everlog.blocking.projector import Projector
 from everlog.blocking.reading import Reading
+from everlog.blocking.transaction import Transaction
 from everlog.core.event import event
 from everlog.core.record import Record
 from everlog.core.reducer import Reducer, reducer
@@ -77,6 +78,7 @@ __all__ = [
     "StorageError",
     "StoreClosed",
     "StoreInfo",
+    "Transaction",
     "UnknownEvent",
     "Verification",
     "WrongVersion",

@@ -206,10 +206,12 @@ class EventStore:
         database), at the end of the block what `append` raises, and `StorageError`; then all of it
         has been rolled back, except that `OutcomeUnknown` leaves it open.
 
-            with store.transaction(connection) as tx:
-                connection.execute("INSERT INTO orders VALUES (%s)", [order.id])
-                tx.append(f"order-{order.id}", OrderPlaced(total=order.total))
-            [record] = tx.records
+        >>> with psycopg.Connection.connect(url) as connection:
+        ...     with store.transaction(connection) as tx:
+        ...         _ = connection.execute("INSERT INTO mails VALUES ('joe@doe.com')")
+        ...         tx.append("user-2", UserCreated(email="joe@doe.com"), expect=NEW)
+        >>> tx.records
+        [<Record 3 user:created of 'user-2' version 1 id ...>]
         """
         transaction = self._portal.here(self._store.transaction, connection, emit=emit)
         return Transaction(self._portal, transaction)
@@ -553,7 +555,7 @@ class EventStore:
         """What this kind of store can do.
 
         >>> store.capabilities
-        Capabilities(durable=False, shared=False, backup=False)
+        Capabilities(durable=False, shared=False, backup=False, transactions=False)
         """
         return self._store.capabilities
 

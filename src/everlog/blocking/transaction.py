@@ -25,6 +25,10 @@ class Transaction:
     the block the ledger's lock is taken, conditions are checked, the events are written, and
     the transaction is committed. If the block raises, or an event is refused, it is rolled
     back.
+
+    >>> with store.transaction(connection) as tx:
+    ...     _ = connection.execute("INSERT INTO mails VALUES ('joe@doe.com')")
+    ...     tx.append("user-2", UserCreated(email="joe@doe.com"))
     """
 
     def __init__(self, portal: Portal, transaction: AsyncTransaction) -> None:
@@ -33,7 +37,13 @@ class Transaction:
 
     @property
     def records(self) -> list[Record[Any]]:
-        """The records of all events, with their positions, once the block has ended."""
+        """The records of all events, with their positions, once the block has ended.
+
+        >>> with store.transaction(connection) as tx:
+        ...     tx.append("user-1", EmailSet("jane@acme.com"))
+        >>> tx.records
+        [<Record 3 user:email-set of 'user-1' version 3 id ...>]
+        """
         return self._transaction.records
 
     def append(
@@ -49,6 +59,9 @@ class Transaction:
 
         As `store.append`, which says what is raised here: what is wrong with the events themselves.
         What depends on the log (`WrongVersion`, `IdConflict`, `PartialRetry`) is raised at the end.
+
+        >>> with store.transaction(connection) as tx:
+        ...     tx.append("user-1", EmailSet("jane@acme.com"), expect=2, ids=["message-17"])
         """
         self._portal.here(
             self._transaction.append,
@@ -61,7 +74,11 @@ class Transaction:
         )
 
     def append_many(self, items: Iterable[To]) -> None:
-        """Takes events for several streams. Made of `to(stream, event, ...)`."""
+        """Takes events for several streams. Made of `to(stream, event, ...)`.
+
+        >>> with store.transaction(connection) as tx:
+        ...     tx.append_many([to("user-1", UserBlocked(), meta=Auditor(auditor="ann"))])
+        """
         self._portal.here(self._transaction.append_many, items)
 
     def save(self, *aggregates: AggregateRoot) -> None:
@@ -69,6 +86,12 @@ class Transaction:
 
         They stay pending until the transaction has been committed. Raises `InvalidInput` for two
         aggregates of one stream.
+
+        >>> jane = store.get(User, "user-1")
+        >>> with store.transaction(connection) as tx:
+        ...     tx.save(jane.set_email("jane@acme.com"))
+        >>> jane
+        <User 'user-1' version 3>
         """
         self._portal.here(self._transaction.save, *aggregates)
 

@@ -291,10 +291,12 @@ class EventStore:
         database), at the end of the block what `append` raises, and `StorageError`; then all of it
         has been rolled back, except that `OutcomeUnknown` leaves it open.
 
-            async with store.transaction(connection) as tx:
-                await connection.execute("INSERT INTO orders VALUES (%s)", [order.id])
-                tx.append(f"order-{order.id}", OrderPlaced(total=order.total))
-            [record] = tx.records
+        >>> async with await psycopg.AsyncConnection.connect(url) as connection:
+        ...     async with store.transaction(connection) as tx:
+        ...         _ = await connection.execute("INSERT INTO mails VALUES ('joe@doe.com')")
+        ...         tx.append("user-2", UserCreated(email="joe@doe.com"), expect=NEW)
+        >>> tx.records
+        [<Record 3 user:created of 'user-2' version 1 id ...>]
         """
         self._owner.check()
         return Transaction(
@@ -683,7 +685,7 @@ class EventStore:
         """What this kind of store can do.
 
         >>> store.capabilities
-        Capabilities(durable=False, shared=False, backup=False)
+        Capabilities(durable=False, shared=False, backup=False, transactions=False)
         """
         return self._ledger.capabilities
 

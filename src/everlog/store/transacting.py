@@ -26,6 +26,10 @@ class Transaction:
     What `append`, `append_many` and `save` are given is checked at once and kept. At the end of the
     block the ledger's lock is taken, conditions are checked, the events are written, and the
     transaction is committed. If the block raises, or an event is refused, it is rolled back.
+
+    >>> async with store.transaction(connection) as tx:
+    ...     _ = await connection.execute("INSERT INTO mails VALUES ('joe@doe.com')")
+    ...     tx.append("user-2", UserCreated(email="joe@doe.com"))
     """
 
     def __init__(
@@ -52,7 +56,13 @@ class Transaction:
 
     @property
     def records(self) -> list[Record[Any]]:
-        """The records of all events, with their positions, once the block has ended."""
+        """The records of all events, with their positions, once the block has ended.
+
+        >>> async with store.transaction(connection) as tx:
+        ...     tx.append("user-1", EmailSet("jane@acme.com"))
+        >>> tx.records
+        [<Record 3 user:email-set of 'user-1' version 3 id ...>]
+        """
         return list(self._records)
 
     def append(
@@ -68,6 +78,9 @@ class Transaction:
 
         As `store.append`, which says what is raised here: what is wrong with the events themselves.
         What depends on the log (`WrongVersion`, `IdConflict`, `PartialRetry`) is raised at the end.
+
+        >>> async with store.transaction(connection) as tx:
+        ...     tx.append("user-1", EmailSet("jane@acme.com"), expect=2, ids=["message-17"])
         """
         self._check_open()
         self._requests.append(
@@ -83,7 +96,11 @@ class Transaction:
         )
 
     def append_many(self, items: Iterable[To]) -> None:
-        """Takes events for several streams. Made of `to(stream, event, ...)`."""
+        """Takes events for several streams. Made of `to(stream, event, ...)`.
+
+        >>> async with store.transaction(connection) as tx:
+        ...     tx.append_many([to("user-1", UserBlocked(), meta=Auditor(auditor="ann"))])
+        """
         self._check_open()
         self._requests.append(
             self._preparer.append_many(list(items), observed=self._observed.stamp)
@@ -94,6 +111,12 @@ class Transaction:
 
         They stay pending until the transaction has been committed. Raises `InvalidInput` for two
         aggregates of one stream.
+
+        >>> jane = await store.get(User, "user-1")
+        >>> async with store.transaction(connection) as tx:
+        ...     tx.save(jane.set_email("jane@acme.com"))
+        >>> jane
+        <User 'user-1' version 3>
         """
         self._check_open()
         dirty = [each for each in dict.fromkeys(aggregates) if each.log.is_dirty]

@@ -1,0 +1,217 @@
+"""A process that writes: several tasks side by side, each doing at random what programs do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from random import Random
+from time import monotonic_ns
+from typing import Any
+
+from everlog import NEW, EventStore, Record, to
+from everlog.errors import OutcomeUnknown, StorageError, WrongVersion
+from everlog.testing.torture.events import Call
+from everlog.testing.torture.journal import Answered, Journal
+from everlog.testing.torture.mischief import CANCELLATIONS
+from everlog.testing.torture.plan import Plan, Role
+from everlog.testing.torture.voice import Voice
+
+PATIENCE_S = 20
+"""How long a writer or reader goes on trying while the ledger answers nothing but errors."""
+
+CANCELLED = 0.05
+"""So much of all attempts is cancelled."""
+CANCELLED_AFTER_S = 0.02
+"""At the latest."""
+DROPPED = 0.2
+"""So many of the calls that were cancelled or failed are not tried again."""
+
+Attempt = Callable[[], Awaitable[Sequence[Record[Any]]]]
+"""Tries to store a call: again and again with the same ids. Returns its records, if it is told."""
+
+
+async def write(role: Role, voice: Voice) -> None:
+    """Writes from "go" to "stop", with one store for all lanes or one for each."""
+    journal, rng = Journal(role.file), role.rng
+    async with AsyncExitStack() as stack:
+        stores: list[EventStore] = []
+        for number in range(role.lanes):
+            if number == 0 or role.number % 2:  # every other process has one store for all
+                stores.append(await stack.enter_async_context(await role.plan.open()))
+        lanes = [
+            Lane(role.plan, f"{role.number}.{n}", stores[n % len(stores)], journal, rng)
+            for n in range(role.lanes)
+        ]
+        voice.say("ready")
+        await voice.hear()
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for lane in lanes:
+                group.create_task(lane.run(stop))
+            await voice.hear()
+            stop.set()
+    journal.close()
+    voice.say("done")
+
+
+class Lane:
+    """One writer."""
+
+    def __init__(
+        self, plan: Plan, name: str, store: EventStore, journal: Journal, rng: Random
+    ) -> None:
+        self._plan = plan
+        self._name = name
+        self._store = store
+        self._journal = journal
+        self._rng = rng
+        self._calls = 0
+        self._deeds: dict[Callable[[], Awaitable[None]], float] = {
+            self.append_one: 35,
+            self.append_some: 15,
+            self.append_to_many_streams: 10,
+            self.append_a_batch: 5,
+            self.append_as_expected: 20,
+            self.begin_a_stream: 5,
+            self.take_in: 5,
+        }
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Does one thing after another, until it is told to stop."""
+        deeds, weights = list(self._deeds), list(self._deeds.values())
+        while not stop.is_set():
+            [deed] = self._rng.choices(deeds, weights)
+            await deed()
+
+    # --- what writers do ---
+
+    async def append_one(self) -> None:
+        """One event, whatever the stream is."""
+        await self._append(self.call(1))
+
+    async def append_some(self) -> None:
+        """Several events to one stream."""
+        await self._append(self.call(self._rng.randint(2, 5)))
+
+    async def append_to_many_streams(self) -> None:
+        """Several events, each to any stream."""
+        await self._append_many(self.call(self._rng.randint(2, 8), streams=8))
+
+    async def append_a_batch(self) -> None:
+        """Many events to many streams."""
+        await self._append_many(self.call(self._rng.randint(20, 60), streams=60))
+
+    async def append_as_expected(self) -> None:
+        """One event at the version that was just read: others do the same."""
+        call = self.call(1)
+        [stream] = call.streams
+
+        async def attempt() -> list[Record[Any]]:
+            last = await self._store.read(stream, backwards=True, limit=1).first()
+            expect = 0 if last is None else last.version
+            return await self._store.append(stream, *call.events, ids=call.ids, expect=expect)
+
+        await self.perform(call, attempt)
+
+    async def begin_a_stream(self) -> None:
+        """Events to a stream that must be new."""
+        call = self.call(self._rng.randint(1, 3), new=True)
+        stream = call.streams[0]
+        await self.perform(
+            call, lambda: self._store.append(stream, *call.events, ids=call.ids, expect=NEW)
+        )
+
+    async def take_in(self) -> None:
+        """Records that were made elsewhere, all or nothing."""
+        call = self.call(self._rng.randint(1, 20), streams=3)
+        # Made once: they keep their nonces, and so are the same records at every attempt.
+        records = [
+            self._store.past(stream, hit, created=datetime.now(UTC), id=id)
+            for stream, hit, id in zip(call.streams, call.events, call.ids, strict=True)
+        ]
+
+        async def attempt() -> list[Record[Any]]:
+            await self._store.import_records(records)
+            return []  # an import does not tell where they are
+
+        await self.perform(call, attempt)
+
+    # --- how they do it ---
+
+    def call(self, of: int, *, streams: int = 1, new: bool = False) -> Call:
+        """Returns a new call of so many events, to so many streams at most."""
+        self._calls += 1
+        plan, name = self._plan, f"{self._plan.run}.{self._name}.{self._calls}"
+        if new:
+            return Call(name, [name] * of)
+        among = [f"{plan.run}-{self._rng.randrange(plan.streams)}" for _ in range(streams)]
+        return Call(name, [self._rng.choice(among) for _ in range(of)])
+
+    async def _append(self, call: Call) -> None:
+        stream = call.streams[0]
+        await self.perform(call, lambda: self._store.append(stream, *call.events, ids=call.ids))
+
+    async def _append_many(self, call: Call) -> None:
+        items = [
+            to(stream, hit, id=id)
+            for stream, hit, id in zip(call.streams, call.events, call.ids, strict=True)
+        ]
+        await self.perform(call, lambda: self._store.append_many(items))
+
+    async def perform(self, call: Call, attempt: Attempt) -> None:
+        """Tries until the call is answered or given up; notes what came of it."""
+        journal, begun = self._journal, monotonic_ns()
+        settled = True
+        """Whether every attempt so far is known to have written nothing."""
+        while True:
+            error = await self._try(call, attempt, begun)
+            if error is None:
+                return
+            settled = settled and isinstance(error, (WrongVersion, StorageError))
+            settled = settled and not isinstance(error, OutcomeUnknown)
+            if not isinstance(error, (WrongVersion, StorageError, asyncio.CancelledError)):
+                journal.problem(f"a call ended with {type(error).__name__}: {error}")
+                return
+            if self._rng.random() < DROPPED:
+                if settled:
+                    journal.refused(call.name)
+                journal.counted("calls given up")
+                return
+            if isinstance(error, StorageError):
+                if monotonic_ns() - begun > PATIENCE_S * 1e9:
+                    journal.problem(f"no answer in {PATIENCE_S} s but {error}")
+                    return
+                await asyncio.sleep(self._rng.uniform(0, 0.05))
+
+    async def _try(self, call: Call, attempt: Attempt, begun: int) -> BaseException | None:
+        """Makes one attempt; returns what kept it from being acknowledged."""
+        journal = self._journal
+
+        async def begin() -> Sequence[Record[Any]]:
+            return await attempt()
+
+        task = asyncio.create_task(begin())
+        if CANCELLATIONS in self._plan.mischief and self._rng.random() < CANCELLED:
+            await asyncio.wait([task], timeout=self._rng.uniform(0, CANCELLED_AFTER_S))
+            task.cancel()
+        await asyncio.wait([task])
+        if task.cancelled():
+            journal.counted("cancelled")
+            return asyncio.CancelledError()
+        error = task.exception()
+        if error is not None:
+            journal.counted(type(error).__name__)
+            return error
+        records = task.result()
+        self._check(call, records)
+        positions = [record.position for record in records]
+        journal.acknowledged(
+            Answered(call.name, len(call.streams), begun, monotonic_ns(), positions)
+        )
+        return None
+
+    def _check(self, call: Call, records: Sequence[Record[Any]]) -> None:
+        if records and [record.id for record in records] != call.ids:
+            self._journal.problem(f"call {call.name} was answered with other records")

@@ -61,7 +61,8 @@ class Part(NamedTuple):
 
 def part_of(id: str) -> Part | None:
     """Returns what an id stands for; None for an id that no writer of ours gave."""
-    *call, number, of = id.rsplit(".", 2)
-    if not (call and number.isdecimal() and of.isdecimal()):
-        return None
-    return Part(call[0], int(number), int(of))
+    match id.rsplit(".", 2):
+        case [call, number, of] if number.isdecimal() and of.isdecimal():
+            return Part(call, int(number), int(of))
+        case _:
+            return None

@@ -12,6 +12,7 @@ from everlog.testing.torture.events import OWN, ids_of, part_of
 from everlog.testing.torture.following import line_of
 from everlog.testing.torture.journal import Answered
 
+WORST_FIRST = ("lost", "passed", "twice", "order", "halves", "refused", "parts", "phantoms")
 SHOWN = 5
 """Problems of one kind that are told one by one."""
 
@@ -40,18 +41,22 @@ class Judge:
 
     @property
     def events(self) -> int:
+        """How many records there are."""
         return len(self._lines)
 
     @property
     def lost(self) -> int:
+        """How many were acknowledged and are not there, or passed over by a reader."""
         return len(self._lost)
 
     @property
     def twice(self) -> int:
+        """How many are there, or came to a reader, more than once."""
         return len(self._twice)
 
     @property
     def inverted(self) -> int:
+        """How many stand, or came to a reader, before one that was there earlier."""
         return len(self._inverted)
 
     @property
@@ -187,7 +192,10 @@ class Judge:
             self.found("phantoms", f"{name} saw {id}, which is not stored")
 
     def _told(self) -> Iterator[str]:
-        for several in self._found.values():
+        last = len(WORST_FIRST)
+        rank = {kind: place for place, kind in enumerate(WORST_FIRST)}
+        for kind in sorted(self._found, key=lambda kind: rank.get(kind, last)):
+            several = self._found[kind]
             yield from several[:SHOWN]
             if len(several) > SHOWN:
                 yield f"... and {len(several) - SHOWN:,} more of this kind"

@@ -115,5 +115,8 @@ class Process:
 
 def _environment(role: Role) -> dict[str, str]:
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    # The name under which its connections to PostgreSQL can be found; nothing to other ledgers.
-    return {**os.environ, "PYTHONPATH": path, "PGAPPNAME": f"everlog-torture-{role.plan.run}"}
+    # The name of its connections to PostgreSQL, by which those of writers and readers are found.
+    name = f"everlog-torture-{role.plan.run}"
+    if role.name not in ("writer", "reader"):
+        name += " mischief"
+    return {**os.environ, "PYTHONPATH": path, "PGAPPNAME": name}

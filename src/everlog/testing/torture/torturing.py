@@ -32,7 +32,7 @@ ENDING_S = 60
 PAUSE_S = (0.005, 0.08)
 """How long a process is stopped."""
 BETWEEN_PAUSES_S = (0.05, 0.4)
-BETWEEN_KILLS_S = (0.5, 3.0)
+BETWEEN_KILLS_S = (0.5, 2.5)
 
 
 def torture(

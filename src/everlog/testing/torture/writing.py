@@ -119,9 +119,14 @@ class Lane:
         """Events to a stream that must be new."""
         call = self.call(self._rng.randint(1, 3), new=True)
         stream = call.streams[0]
-        await self.perform(
-            call, lambda: self._store.append(stream, *call.events, ids=call.ids, expect=NEW)
-        )
+
+        async def attempt() -> list[Record[Any]]:
+            records = await self._store.append(stream, *call.events, ids=call.ids, expect=NEW)
+            if [record.version for record in records] != [*range(1, len(records) + 1)]:
+                self._journal.problem(f"a new stream {stream} does not begin at 1")
+            return records
+
+        await self.perform(call, attempt)
 
     async def take_in(self) -> None:
         """Records that were made elsewhere, all or nothing."""
@@ -203,6 +208,8 @@ class Lane:
         error = task.exception()
         if error is not None:
             journal.counted(type(error).__name__)
+            if isinstance(error, WrongVersion) and error.actual == error.expected:
+                journal.problem(f"a conflict that is none: {error}")
             return error
         records = task.result()
         self._check(call, records)

@@ -28,7 +28,7 @@ from everlog.core.snapshot import Snapshot, SnapshotKey
 from everlog.errors import EverlogError, NotSupported, OutcomeUnknown, StorageFailed
 from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
 from everlog.ports.seams import wall_clock_ms
-from everlog.testing.torture.postgres import dsn_of
+from everlog.testing.torture.urls import dsn_of
 
 IDENTITY = Identity("0" * 32, "0" * 16, "0" * 16)
 FIELDS = ", ".join(StoredRecord._fields)

@@ -135,7 +135,7 @@ def test_processes_that_do_not_start_say_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TESTS_RUN_IN", str(os.getpid()))
-    with pytest.raises(RuntimeError, match="did not start") as raised:
+    with pytest.raises(CannotOpen, match="did not start") as raised:
         torture(sqlite_in(tmp_path), **FEW, ledger=f"{__name__}:open_here_only")
     assert "CannotOpen: it is not there" in str(raised.value)
 

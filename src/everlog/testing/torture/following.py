@@ -7,14 +7,15 @@ from collections import Counter
 from time import monotonic
 
 from everlog.core.record import StoredRecord
-from everlog.errors import StorageError
+from everlog.errors import CorruptLedger, StorageError
 from everlog.testing.torture.events import part_of
 from everlog.testing.torture.journal import Journal
+from everlog.testing.torture.mischief import may_fail
+from everlog.testing.torture.performing import PATIENCE_S
 from everlog.testing.torture.plan import Role
 from everlog.testing.torture.voice import Voice
-from everlog.testing.torture.writing import PATIENCE_S
 
-POLL_S = 0.002
+POLL_S = 0.005
 """Between two looks, where there was nothing new."""
 
 
@@ -39,6 +40,9 @@ async def follow(role: Role, voice: Voice) -> None:
                         _note_part(unfinished, record.id)
                 except StorageError as error:
                     journal.counted(f"{type(error).__name__} of a reader")
+                    if not may_fail(role.plan.mischief) or isinstance(error, CorruptLedger):
+                        journal.problem(f"a reading ended with {type(error).__name__}: {error}")
+                        break
                     if monotonic() - trusted > PATIENCE_S:
                         journal.problem(f"a reader got nothing for {PATIENCE_S} s but {error}")
                         break

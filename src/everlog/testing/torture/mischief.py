@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from urllib.parse import urlsplit
 
 from everlog.errors import InvalidInput
 from everlog.testing.torture.journal import Journal
 from everlog.testing.torture.plan import Role, imported
+from everlog.testing.torture.urls import is_postgres
 from everlog.testing.torture.voice import Voice
 
 PAUSES = "pauses"
@@ -27,10 +27,7 @@ BYSTANDERS = "bystanders"
 """Others write to tables of theirs in the same database, and leave their transactions open."""
 
 EVERYWHERE = (PAUSES, KILLS, CANCELLATIONS)
-BY_SCHEME = {
-    "postgres": (TRANSACTIONS, TERMINATIONS, BYSTANDERS),
-    "postgresql": (TRANSACTIONS, TERMINATIONS, BYSTANDERS),
-}
+ON_POSTGRES = (TRANSACTIONS, TERMINATIONS, BYSTANDERS)
 
 OF_A_PROCESS = {
     TERMINATIONS: "everlog.testing.torture.postgres:terminate_backends",
@@ -39,14 +36,20 @@ OF_A_PROCESS = {
 """What is done by a process of its own, and where it stands."""
 
 
+def may_fail(mischief: Sequence[str]) -> bool:
+    """Whether what is done explains that a ledger answers that it cannot be reached."""
+    return any(name == TERMINATIONS or ":" in name for name in mischief)
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """What `async def my_mischief(scene)` is given. It goes on until it is cancelled."""
 
     url: str
     """The ledger's."""
-    run: str
-    """Its connections to PostgreSQL have `everlog-torture-<run>` as their application's name."""
+    mark: str
+    """The name that the connections of writers and readers have as `application_name`, where their
+    database is PostgreSQL."""
     rng: Random
     """Choices of its own."""
     counted: Callable[[str], None]
@@ -54,12 +57,12 @@ class Scene:
 
 
 def chosen(url: str, mischief: Sequence[str] | None) -> tuple[str, ...]:
-    """Returns what is done to a ledger: what was asked for, or all that there is for its scheme.
+    """Returns what is done to a ledger: what was asked for, or all that there is for its kind.
 
     Raises `InvalidInput` for what there is not.
     """
     if mischief is None:
-        return EVERYWHERE + BY_SCHEME.get(urlsplit(url).scheme, ())
+        return EVERYWHERE + (ON_POSTGRES if is_postgres(url) else ())
     known = {*EVERYWHERE, TRANSACTIONS, *OF_A_PROCESS}
     for name in mischief:
         if ":" in name:
@@ -79,7 +82,7 @@ async def make_mischief(role: Role, voice: Voice) -> None:
     """Does it from "go" to "stop"."""
     journal = Journal(role.file)
     mischief = imported(OF_A_PROCESS.get(role.name, role.name))
-    scene = Scene(role.plan.url, role.plan.run, role.rng, journal.counted)
+    scene = Scene(role.plan.url, role.plan.mark, role.rng, journal.counted)
     voice.say("ready")
     await voice.hear()
     making: asyncio.Task[None] = asyncio.create_task(mischief(scene))

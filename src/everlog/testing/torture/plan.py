@@ -34,6 +34,11 @@ class Plan:
     mischief: tuple[str, ...]
     """What is done to them, by name."""
 
+    @property
+    def mark(self) -> str:
+        """The name that connections to PostgreSQL have."""
+        return f"everlog-torture-{self.run}"
+
     async def open(self) -> EventStore:
         """Opens the ledger anew."""
         if self.ledger is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from everlog.testing.torture.mischief import Scene
+from everlog.testing.torture.urls import dsn_of
 
 BETWEEN_TERMINATIONS_S = (0.05, 0.5)
 BYSTANDERS = 3
@@ -22,7 +22,7 @@ async def terminate_backends(scene: Scene) -> None:
             await asyncio.sleep(scene.rng.uniform(*BETWEEN_TERMINATIONS_S))
             in_transaction = scene.rng.random() < 0.5
             done = await connection.execute(
-                TERMINATE, {"name": f"everlog-torture-{scene.run}", "writing": in_transaction}
+                TERMINATE, {"name": scene.mark, "writing": in_transaction}
             )
             if done.rowcount:
                 scene.counted("terminations")
@@ -65,13 +65,3 @@ async def _stand_by(scene: Scene) -> None:
                 if scene.rng.random() < 0.3:
                     raise Rollback(transaction)
             scene.counted("transactions of bystanders")
-
-
-def dsn_of(url: str) -> str:
-    """Returns what libpq understands of a ledger's URL: all but the options that are everlog's."""
-    from psycopg.pq import Conninfo
-
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
-    parts = urlsplit(url)
-    query = [(name, value) for name, value in parse_qsl(parts.query) if name in known]
-    return urlunsplit(parts._replace(query=urlencode(query)))

@@ -38,7 +38,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=_environment(role),
+                env=_environment(),
             )
         self._listening = threading.Thread(target=self._listen, daemon=True)
         self._listening.start()
@@ -113,10 +113,6 @@ class Process:
                 pipe.close()
 
 
-def _environment(role: Role) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    # The name of its connections to PostgreSQL, by which those of writers and readers are found.
-    name = f"everlog-torture-{role.plan.run}"
-    if role.name not in ("writer", "reader"):
-        name += " mischief"
-    return {**os.environ, "PYTHONPATH": path, "PGAPPNAME": name}
+    return {**os.environ, "PYTHONPATH": path}

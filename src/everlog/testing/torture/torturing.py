@@ -13,7 +13,7 @@ from random import Random
 from time import monotonic, sleep
 from typing import Self
 
-from everlog.errors import EverlogError, InvalidInput
+from everlog.errors import CannotOpen, EverlogError, InvalidInput
 from everlog.testing.running import run
 from everlog.testing.torture.journal import Answered, lines_of
 from everlog.testing.torture.judging import Judge
@@ -21,6 +21,7 @@ from everlog.testing.torture.mischief import KILLS, PAUSES, chosen, of_processes
 from everlog.testing.torture.plan import Plan, Role
 from everlog.testing.torture.processes import Process
 from everlog.testing.torture.report import Report
+from everlog.testing.torture.urls import is_postgres, marked
 
 STREAMS = 40
 """That all writers share."""
@@ -58,7 +59,8 @@ def torture(
     - `ledger`: `module:function` that is called with the URL and awaited for an open `Ledger`; for
       an adapter of your own. Default: what `EventStore.open` opens.
 
-    Raises `InvalidInput` for what cannot be tortured, and what opening the ledger raises.
+    Raises `InvalidInput` for what cannot be tortured, what opening the ledger raises, and
+    `CannotOpen` where only the processes cannot open it.
 
     >>> report = torture("sqlite:///torture.db", seconds=0.5, mischief=["pauses", "cancellations"])
     >>> report.ok, report.lost, report.twice, report.inverted, report.gaps
@@ -115,7 +117,7 @@ class Torture:
         """Lets all go, as soon as all are ready."""
         for process in self._all:
             if process.hear(timeout_s=STARTING_S) != "ready":
-                raise RuntimeError(f"a {process.role.name} did not start: {process.errors}")
+                raise CannotOpen(f"a {process.role.name} did not start: {process.errors}")
         for process in self._all:
             process.say("go")
 
@@ -192,7 +194,10 @@ class Torture:
     # --- processes ---
 
     def _start(self, name: str, number: int, lanes: int = 0) -> Process:
-        role = Role(self._plan, name, number, lanes)
+        plan = self._plan
+        if name in ("writer", "reader") and is_postgres(plan.url):
+            plan = replace(plan, url=marked(plan.url, plan.mark))
+        role = Role(plan, name, number, lanes)
         self._roles.append(role)
         return self._stack.enter_context(Process(role))
 

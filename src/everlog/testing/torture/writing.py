@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from random import Random
-from time import monotonic_ns
 from typing import Any
 
 from everlog import NEW, EventStore, Record, to
-from everlog.errors import OutcomeUnknown, StorageError, WrongVersion
 from everlog.testing.torture.events import Call
-from everlog.testing.torture.journal import Answered, Journal
-from everlog.testing.torture.mischief import CANCELLATIONS
+from everlog.testing.torture.journal import Journal
+from everlog.testing.torture.performing import Performer
 from everlog.testing.torture.plan import Plan, Role
 from everlog.testing.torture.voice import Voice
-
-PATIENCE_S = 20
-"""How long a writer or reader goes on trying while the ledger answers nothing but errors."""
-
-CANCELLED = 0.05
-"""So much of all attempts is cancelled."""
-CANCELLED_AFTER_S = 0.02
-"""At the latest."""
-DROPPED = 0.2
-"""So many of the calls that were cancelled or failed are not tried again."""
-
-Attempt = Callable[[], Awaitable[Sequence[Record[Any]]]]
-"""Tries to store a call: again and again with the same ids. Returns its records, if it is told."""
 
 
 async def write(role: Role, voice: Voice) -> None:
@@ -67,6 +52,7 @@ class Lane:
         self._store = store
         self._journal = journal
         self._rng = rng
+        self._performer = Performer(plan, journal, rng)
         self._calls = 0
         self._deeds: dict[Callable[[], Awaitable[None]], float] = {
             self.append_one: 35,
@@ -113,7 +99,7 @@ class Lane:
             expect = 0 if last is None else last.version
             return await self._store.append(stream, *call.events, ids=call.ids, expect=expect)
 
-        await self.perform(call, attempt)
+        await self._performer.perform(call, attempt)
 
     async def begin_a_stream(self) -> None:
         """Events to a stream that must be new."""
@@ -126,7 +112,7 @@ class Lane:
                 self._journal.problem(f"a new stream {stream} does not begin at 1")
             return records
 
-        await self.perform(call, attempt)
+        await self._performer.perform(call, attempt)
 
     async def take_in(self) -> None:
         """Records that were made elsewhere, all or nothing."""
@@ -141,7 +127,7 @@ class Lane:
             await self._store.import_records(records)
             return []  # an import does not tell where they are
 
-        await self.perform(call, attempt)
+        await self._performer.perform(call, attempt)
 
     # --- how they do it ---
 
@@ -156,69 +142,13 @@ class Lane:
 
     async def _append(self, call: Call) -> None:
         stream = call.streams[0]
-        await self.perform(call, lambda: self._store.append(stream, *call.events, ids=call.ids))
+        await self._performer.perform(
+            call, lambda: self._store.append(stream, *call.events, ids=call.ids)
+        )
 
     async def _append_many(self, call: Call) -> None:
         items = [
             to(stream, hit, id=id)
             for stream, hit, id in zip(call.streams, call.events, call.ids, strict=True)
         ]
-        await self.perform(call, lambda: self._store.append_many(items))
-
-    async def perform(self, call: Call, attempt: Attempt) -> None:
-        """Tries until the call is answered or given up; notes what came of it."""
-        journal, begun = self._journal, monotonic_ns()
-        settled = True
-        """Whether every attempt so far is known to have written nothing."""
-        while True:
-            error = await self._try(call, attempt, begun)
-            if error is None:
-                return
-            settled = settled and isinstance(error, (WrongVersion, StorageError))
-            settled = settled and not isinstance(error, OutcomeUnknown)
-            if not isinstance(error, (WrongVersion, StorageError, asyncio.CancelledError)):
-                journal.problem(f"a call ended with {type(error).__name__}: {error}")
-                return
-            if self._rng.random() < DROPPED:
-                if settled:
-                    journal.refused(call.name)
-                journal.counted("calls given up")
-                return
-            if isinstance(error, StorageError):
-                if monotonic_ns() - begun > PATIENCE_S * 1e9:
-                    journal.problem(f"no answer in {PATIENCE_S} s but {error}")
-                    return
-                await asyncio.sleep(self._rng.uniform(0, 0.05))
-
-    async def _try(self, call: Call, attempt: Attempt, begun: int) -> BaseException | None:
-        """Makes one attempt; returns what kept it from being acknowledged."""
-        journal = self._journal
-
-        async def begin() -> Sequence[Record[Any]]:
-            return await attempt()
-
-        task = asyncio.create_task(begin())
-        if CANCELLATIONS in self._plan.mischief and self._rng.random() < CANCELLED:
-            await asyncio.wait([task], timeout=self._rng.uniform(0, CANCELLED_AFTER_S))
-            task.cancel()
-        await asyncio.wait([task])
-        if task.cancelled():
-            journal.counted("cancelled")
-            return asyncio.CancelledError()
-        error = task.exception()
-        if error is not None:
-            journal.counted(type(error).__name__)
-            if isinstance(error, WrongVersion) and error.actual == error.expected:
-                journal.problem(f"a conflict that is none: {error}")
-            return error
-        records = task.result()
-        self._check(call, records)
-        positions = [record.position for record in records]
-        journal.acknowledged(
-            Answered(call.name, len(call.streams), begun, monotonic_ns(), positions)
-        )
-        return None
-
-    def _check(self, call: Call, records: Sequence[Record[Any]]) -> None:
-        if records and [record.id for record in records] != call.ids:
-            self._journal.problem(f"call {call.name} was answered with other records")
+        await self._performer.perform(call, lambda: self._store.append_many(items))

@@ -146,6 +146,7 @@ def test_processes_that_do_not_start_say_why(
         ("memory:", {}, "several processes can share"),
         ("sqlite:///x.db", {"writers": 3}, "every process needs a writer"),
         ("sqlite:///x.db", {"mischief": ["fire"]}, "'fire' is not known"),
+        ("sqlite:///x.db", {"mischief": ["terminations"]}, "in PostgreSQL only"),
         ("sqlite:///x.db", {"mischief": ["no.module:fire"]}, "names nothing"),
         ("sqlite:///x.db", {"ledger": "everlog:no_such"}, "names nothing"),
     ],

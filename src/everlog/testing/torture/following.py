@@ -17,11 +17,13 @@ from everlog.testing.torture.voice import Voice
 
 POLL_S = 0.005
 """Between two looks, where there was nothing new."""
+REST_S = 0.03
+"""At most, between the readings of every other reader: it is slower, and so sees longer pages."""
 
 
 async def follow(role: Role, voice: Voice) -> None:
     """Reads what comes after a position, from there what comes next, until all writers are done."""
-    journal = Journal(role.file)
+    journal, rng = Journal(role.file("journal")), role.rng
     async with await role.plan.open() as store:
         position = role.plan.start
         voice.say("ready")
@@ -29,7 +31,7 @@ async def follow(role: Role, voice: Voice) -> None:
         ending = asyncio.create_task(voice.hear())
         unfinished: Counter[str] = Counter()
         trusted = monotonic()
-        with role.file.with_suffix(".seen").open("w", encoding="utf-8") as seen:
+        with role.file("seen").open("w", encoding="utf-8") as seen:
             while True:
                 last = ending.done()  # what is read from now on is all there will be
                 before = position
@@ -55,6 +57,8 @@ async def follow(role: Role, voice: Voice) -> None:
                     unfinished.clear()
                 if position > before:
                     journal.counted("readings that found something")
+                    if role.number % 2:
+                        await asyncio.sleep(rng.uniform(0, REST_S))
                 elif last:
                     break
                 else:

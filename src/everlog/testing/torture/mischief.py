@@ -70,6 +70,8 @@ def chosen(url: str, mischief: Sequence[str] | None) -> tuple[str, ...]:
         elif name not in known:
             listed = ", ".join(sorted(known))
             raise InvalidInput(f"mischief {name!r} is not known; use {listed} or module:function")
+        elif name in ON_POSTGRES and not is_postgres(url):
+            raise InvalidInput(f"mischief {name!r} can be made in PostgreSQL only")
     return tuple(mischief)
 
 
@@ -80,7 +82,7 @@ def of_processes(mischief: Sequence[str]) -> list[str]:
 
 async def make_mischief(role: Role, voice: Voice) -> None:
     """Does it from "go" to "stop"."""
-    journal = Journal(role.file)
+    journal = Journal(role.file("journal"))
     mischief = imported(OF_A_PROCESS.get(role.name, role.name))
     scene = Scene(role.plan.url, role.plan.mark, role.rng, journal.counted)
     voice.say("ready")

@@ -62,10 +62,9 @@ class Role:
         """Choices that are this process's own, and the same for the same seed."""
         return Random(f"{self.plan.seed} {self.name} {self.number}")  # noqa: S311 - no secret
 
-    @property
-    def file(self) -> Path:
-        """Where it writes down what it did or saw."""
-        return Path(self.plan.folder, f"{self.name.replace(':', '-')}-{self.number}")
+    def file(self, kind: str) -> Path:
+        """Where it writes down what it did (`journal`), saw (`seen`), or cannot tell (`errors`)."""
+        return Path(self.plan.folder, f"{self.name.replace(':', '-')}-{self.number}.{kind}")
 
     def to_json(self) -> str:
         """Returns it as a line of JSON."""

@@ -29,7 +29,7 @@ class Process:
         self.was_killed = False
         """Whether it was `kill` that ended it."""
         self._said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._errors = role.file.with_suffix(".err")
+        self._errors = role.file("errors")
         # -P: the folder that a user happens to be in is no place to import from.
         with self._errors.open("wb") as errors:
             self._popen = subprocess.Popen(  # noqa: S603 - this interpreter, a module of ours

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from math import inf
 from random import Random
@@ -17,10 +17,11 @@ from everlog.errors import CannotOpen, EverlogError, InvalidInput
 from everlog.testing.running import run
 from everlog.testing.torture.journal import Answered, lines_of
 from everlog.testing.torture.judging import Judge
-from everlog.testing.torture.mischief import KILLS, PAUSES, chosen, of_processes
+from everlog.testing.torture.mischief import KILLS, PAUSES, TRANSACTIONS, chosen, of_processes
 from everlog.testing.torture.plan import Plan, Role
 from everlog.testing.torture.processes import Process
 from everlog.testing.torture.report import Report
+from everlog.testing.torture.transactions import own_table, rows_of
 from everlog.testing.torture.urls import is_postgres, marked
 
 STREAMS = 40
@@ -33,7 +34,9 @@ ENDING_S = 60
 PAUSE_S = (0.005, 0.08)
 """How long a process is stopped."""
 BETWEEN_PAUSES_S = (0.05, 0.4)
-BETWEEN_KILLS_S = (0.5, 2.5)
+FIRST_KILL_S = (0.5, 2.0)
+BETWEEN_KILLS_S = (2.0, 6.0)
+"""Another has to start each time, which takes what others could use."""
 
 
 def torture(
@@ -83,7 +86,8 @@ def torture(
             mischief=chosen(url, mischief),
         )
         plan = replace(plan, start=run(lambda: _position(plan)))
-        with Torture(plan, processes, writers, readers) as torturing:
+        tables = own_table(plan) if TRANSACTIONS in plan.mischief else nullcontext()
+        with tables, Torture(plan, processes, writers, readers) as torturing:
             torturing.begin()
             seconds = torturing.go_on_for(seconds)
             torturing.end()
@@ -125,7 +129,7 @@ class Torture:
         """Makes mischief for so long; returns how long it was."""
         begun = monotonic()
         pause = self._soon(PAUSES, BETWEEN_PAUSES_S)
-        kill = self._soon(KILLS, BETWEEN_KILLS_S)
+        kill = self._soon(KILLS, FIRST_KILL_S)
         while (now := monotonic()) < begun + seconds:
             if now >= pause:
                 self._pause(self._rng.choice([*self._writers, *self._readers]))
@@ -150,7 +154,7 @@ class Torture:
         run(self._take_table)
         self._take_journals()
         for process in self._readers:
-            lines = process.role.file.with_suffix(".seen").read_text("utf-8").splitlines(True)
+            lines = process.role.file("seen").read_text("utf-8").splitlines(True)
             judge.reader(f"reader {process.role.number}", lines)
         return Report(
             seed=self._plan.seed,
@@ -226,6 +230,8 @@ class Torture:
             except EverlogError as error:
                 judge.found("table", f"it cannot be read: {type(error).__name__}: {error}")
                 return
+        if TRANSACTIONS in self._plan.mischief:
+            judge.together(await rows_of(self._plan))
         for problem in verification.problems:
             at = "" if problem.position is None else f" at {problem.position}"
             judge.found("verification", f"verify found{at}: {problem.what}")
@@ -234,7 +240,7 @@ class Torture:
         answered: list[Answered] = []
         refused: list[str] = []
         for role in self._roles:
-            for what, *rest in lines_of(role.file):
+            for what, *rest in lines_of(role.file("journal")):
                 match what:
                     case "acknowledged":
                         answered.append(Answered(*rest))

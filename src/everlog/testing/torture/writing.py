@@ -10,20 +10,26 @@ from random import Random
 from typing import Any
 
 from everlog import NEW, EventStore, Record, to
-from everlog.testing.torture.events import Call
+from everlog.testing.torture.events import OWN, Call
 from everlog.testing.torture.journal import Journal
+from everlog.testing.torture.mischief import TRANSACTIONS
 from everlog.testing.torture.performing import Performer
 from everlog.testing.torture.plan import Plan, Role
+from everlog.testing.torture.transactions import Transactions
 from everlog.testing.torture.voice import Voice
 
 
+STORES = 4
+"""Of every other process, at most; the others have one."""
+
+
 async def write(role: Role, voice: Voice) -> None:
-    """Writes from "go" to "stop", with one store for all lanes or one for each."""
-    journal, rng = Journal(role.file), role.rng
+    """Writes from "go" to "stop", with one store for all lanes or with several."""
+    journal, rng = Journal(role.file("journal")), role.rng
     async with AsyncExitStack() as stack:
         stores: list[EventStore] = []
         for number in range(role.lanes):
-            if number == 0 or role.number % 2:  # every other process has one store for all
+            if number == 0 or (role.number % 2 and number < STORES):
                 stores.append(await stack.enter_async_context(await role.plan.open()))
         lanes = [
             Lane(role.plan, f"{role.number}.{n}", stores[n % len(stores)], journal, rng)
@@ -37,6 +43,8 @@ async def write(role: Role, voice: Voice) -> None:
                 group.create_task(lane.run(stop))
             await voice.hear()
             stop.set()
+        for lane in lanes:
+            await lane.close()
     journal.close()
     voice.say("done")
 
@@ -58,11 +66,15 @@ class Lane:
             self.append_one: 35,
             self.append_some: 15,
             self.append_to_many_streams: 10,
-            self.append_a_batch: 5,
+            self.append_a_batch: 8,
             self.append_as_expected: 20,
             self.begin_a_stream: 5,
             self.take_in: 5,
         }
+        self._transactions: Transactions | None = None
+        if TRANSACTIONS in plan.mischief:
+            self._transactions = Transactions(plan, store, rng)
+            self._deeds[self.append_in_a_transaction] = 10
 
     async def run(self, stop: asyncio.Event) -> None:
         """Does one thing after another, until it is told to stop."""
@@ -70,6 +82,11 @@ class Lane:
         while not stop.is_set():
             [deed] = self._rng.choices(deeds, weights)
             await deed()
+
+    async def close(self) -> None:
+        """Closes what is its own."""
+        if self._transactions is not None:
+            await self._transactions.close()
 
     # --- what writers do ---
 
@@ -87,7 +104,7 @@ class Lane:
 
     async def append_a_batch(self) -> None:
         """Many events to many streams."""
-        await self._append_many(self.call(self._rng.randint(20, 60), streams=60))
+        await self._append_many(self.call(self._rng.randint(20, 80), streams=60))
 
     async def append_as_expected(self) -> None:
         """One event at the version that was just read: others do the same."""
@@ -116,7 +133,8 @@ class Lane:
 
     async def take_in(self) -> None:
         """Records that were made elsewhere, all or nothing."""
-        call = self.call(self._rng.randint(1, 20), streams=3)
+        # Few, or so many that an adapter may choose another way to write them.
+        call = self.call(self._rng.choice((1, 5, 30, 300)), streams=3)
         # Made once: they keep their nonces, and so are the same records at every attempt.
         records = [
             self._store.past(stream, hit, created=datetime.now(UTC), id=id)
@@ -129,12 +147,19 @@ class Lane:
 
         await self._performer.perform(call, attempt)
 
+    async def append_in_a_transaction(self) -> None:
+        """Events, and a row of a table that is the user's own."""
+        transactions = self._transactions
+        assert transactions is not None
+        call = self.call(self._rng.randint(1, 4), streams=3, mark=OWN)
+        await self._performer.perform(call, lambda: transactions.attempt(call))
+
     # --- how they do it ---
 
-    def call(self, of: int, *, streams: int = 1, new: bool = False) -> Call:
+    def call(self, of: int, *, streams: int = 1, new: bool = False, mark: str = "") -> Call:
         """Returns a new call of so many events, to so many streams at most."""
         self._calls += 1
-        plan, name = self._plan, f"{self._plan.run}.{self._name}.{self._calls}"
+        plan, name = self._plan, f"{self._plan.run}.{self._name}.{self._calls}{mark}"
         if new:
             return Call(name, [name] * of)
         among = [f"{plan.run}-{self._rng.randrange(plan.streams)}" for _ in range(streams)]

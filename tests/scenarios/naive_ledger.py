@@ -88,7 +88,7 @@ class NaiveLedger:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(durable=True, shared=True, backup=False)
+        return Capabilities(durable=True, shared=True, backup=False, transactions=False)
 
     async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         placing = [request for request in requests if isinstance(request, (Append, Import))]

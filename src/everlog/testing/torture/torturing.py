@@ -85,7 +85,7 @@ def torture(
             streams=STREAMS,
             mischief=chosen(url, mischief),
         )
-        plan = replace(plan, start=run(lambda: _position(plan)))
+        plan = run(lambda: _fitted(plan, asked=mischief or ()))
         tables = own_table(plan) if TRANSACTIONS in plan.mischief else nullcontext()
         with tables, Torture(plan, processes, writers, readers) as torturing:
             torturing.begin()
@@ -260,9 +260,14 @@ class Torture:
         self._stack.close()
 
 
-async def _position(plan: Plan) -> int:
-    """Opens the ledger, which creates what is not there, and returns how far it has got."""
+async def _fitted(plan: Plan, asked: Sequence[str]) -> Plan:
+    """Opens the ledger, which creates what is not there, and fits the plan to what it finds."""
     async with await plan.open() as store:
         if not store.capabilities.shared:
             raise InvalidInput("only a ledger that several processes can share can be tortured")
-        return (await store.info()).position
+        made = plan.mischief
+        if not store.capabilities.transactions:
+            if TRANSACTIONS in asked:
+                raise InvalidInput("this ledger's events cannot join transactions of users")
+            made = tuple(name for name in made if name != TRANSACTIONS)
+        return replace(plan, start=(await store.info()).position, mischief=made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -43,10 +43,13 @@ DROP = "DROP SCHEMA {schema} CASCADE"
 class Transactions:
     """Makes calls in transactions of one connection."""
 
-    def __init__(self, plan: Plan, store: EventStore, rng: Random) -> None:
+    def __init__(
+        self, plan: Plan, store: EventStore, rng: Random, counted: Callable[[str], None]
+    ) -> None:
         self._plan = plan
         self._store = store
         self._rng = rng
+        self._counted = counted
         self._connection: AsyncConnection | None = None
 
     async def attempt(self, call: Call) -> list[Record[Any]]:
@@ -69,6 +72,7 @@ class Transactions:
             await asyncio.sleep(rng.uniform(0, OPEN_S))
             if rng.random() < ROLLED_BACK:
                 raise RolledBack
+        self._counted("transactions of users")
         return tx.records
 
     async def _connected(self) -> AsyncConnection:

@@ -18,7 +18,6 @@ from everlog.testing.torture.plan import Plan, Role
 from everlog.testing.torture.transactions import Transactions
 from everlog.testing.torture.voice import Voice
 
-
 STORES = 4
 """Of every other process, at most; the others have one."""
 
@@ -73,7 +72,7 @@ class Lane:
         }
         self._transactions: Transactions | None = None
         if TRANSACTIONS in plan.mischief:
-            self._transactions = Transactions(plan, store, rng)
+            self._transactions = Transactions(plan, store, rng, journal.counted)
             self._deeds[self.append_in_a_transaction] = 10
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -54,7 +54,7 @@ def test_sixteen_writers_in_four_processes_on_one_file_lose_double_and_invert_no
 
 @pytest.mark.soak
 def test_a_minute_and_a_hundred_thousand_events_on_one_file_are_survived(tmp_path: Path) -> None:
-    report = torture(sqlite_in(tmp_path), seconds=60)
+    report = torture(sqlite_in(tmp_path), seconds=60, at_least=100_000)
     survived(report)
     assert report.events >= 100_000
 

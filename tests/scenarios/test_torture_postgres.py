@@ -43,7 +43,7 @@ def test_sixteen_writers_in_four_processes_lose_double_and_invert_nothing_in_pos
 
 @pytest.mark.soak
 def test_a_minute_and_a_hundred_thousand_events_in_postgres_are_survived(database: str) -> None:
-    report = torture(database, seconds=60, writers=32)
+    report = torture(database, seconds=60, at_least=100_000, writers=32)
     survived(report, *ALSO)
     assert report.events >= 100_000
 

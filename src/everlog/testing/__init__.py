@@ -3,7 +3,8 @@
     from everlog.testing import FakeClock, scenario
 
 Needs no test framework, and only `postgres` needs `pip install everlog[testing]`.
-`everlog.testing.contract` holds a ledger of your own to the contract.
+`everlog.testing.contract` holds a ledger of your own to the contract, `everlog.testing.torture`
+does to it what happens between many processes.
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ def main() -> int:
     )
     parser.add_argument("url", help="as for EventStore.open")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long (default: 10)")
+    parser.add_argument(
+        "--at-least", type=int, default=0, help="and until there are so many events"
+    )
     parser.add_argument("--processes", type=int, default=4, help="that write (default: 4)")
     parser.add_argument("--writers", type=int, default=16, help="in all of them (default: 16)")
     parser.add_argument("--readers", type=int, default=2, help="processes that read (default: 2)")
@@ -36,6 +39,7 @@ def main() -> int:
         report = torture(
             given.url,
             seconds=given.seconds,
+            at_least=given.at_least,
             processes=given.processes,
             writers=given.writers,
             readers=given.readers,

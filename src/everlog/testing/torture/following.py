@@ -11,7 +11,7 @@ from everlog.errors import CorruptLedger, StorageError
 from everlog.testing.torture.events import part_of
 from everlog.testing.torture.journal import Journal
 from everlog.testing.torture.mischief import may_fail
-from everlog.testing.torture.performing import PATIENCE_S
+from everlog.testing.torture.performing import PATIENCE_S, opened
 from everlog.testing.torture.plan import Role
 from everlog.testing.torture.voice import Voice
 
@@ -24,7 +24,7 @@ REST_S = 0.03
 async def follow(role: Role, voice: Voice) -> None:
     """Reads what comes after a position, from there what comes next, until all writers are done."""
     journal, rng = Journal(role.file("journal")), role.rng
-    async with await role.plan.open() as store:
+    async with await opened(role.plan, journal) as store:
         position = role.plan.start
         voice.say("ready")
         await voice.hear()

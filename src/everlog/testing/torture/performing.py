@@ -8,7 +8,7 @@ from random import Random
 from time import monotonic_ns
 from typing import Any
 
-from everlog import Record
+from everlog import EventStore, Record
 from everlog.errors import CorruptLedger, OutcomeUnknown, StorageError, WrongVersion
 from everlog.testing.torture.events import Call
 from everlog.testing.torture.journal import Answered, Journal
@@ -27,6 +27,19 @@ DROPPED = 0.2
 
 Attempt = Callable[[], Awaitable[Sequence[Record[Any]]]]
 """Tries to store a call: again and again with the same ids. Returns its records, if it is told."""
+
+
+async def opened(plan: Plan, journal: Journal) -> EventStore:
+    """Opens the ledger, however often what is done to it gets in between."""
+    deadline = monotonic_ns() + PATIENCE_S * 1e9
+    while True:
+        try:
+            return await plan.open()
+        except StorageError as error:
+            if not may_fail(plan.mischief) or monotonic_ns() > deadline:
+                raise
+            journal.counted(f"{type(error).__name__} at opening")
+        await asyncio.sleep(0.05)
 
 
 class RolledBack(Exception):

@@ -31,6 +31,9 @@ STARTING_S = 60
 ENDING_S = 60
 """How long they may take to finish what they have begun."""
 
+LAST_KILL_S = 0.3
+"""Before the end: what a killed process has handed to a server is over by then."""
+
 PAUSE_S = (0.005, 0.08)
 """How long a process is stopped."""
 BETWEEN_PAUSES_S = (0.05, 0.4)
@@ -43,6 +46,7 @@ def torture(
     url: str,
     *,
     seconds: float = 10.0,
+    at_least: int = 0,
     processes: int = 4,
     writers: int = 16,
     readers: int = 2,
@@ -53,6 +57,7 @@ def torture(
     """Lets processes write to one ledger for so long, and returns what came of it.
 
     - `url`: as for `EventStore.open`; a ledger that several processes can share. Its events stay.
+    - `at_least`: goes on until so many events are stored, though not for over ten times as long
     - `writers`: tasks that write, shared out among so many `processes`; `readers`: processes that
       follow
     - `seed`: of all choices; default: a new one, which the report tells
@@ -89,9 +94,11 @@ def torture(
         tables = own_table(plan) if TRANSACTIONS in plan.mischief else nullcontext()
         with tables, Torture(plan, processes, writers, readers) as torturing:
             torturing.begin()
-            seconds = torturing.go_on_for(seconds)
+            took = torturing.go_on_for(seconds)
+            while took < 10 * seconds and torturing.stored() < at_least:
+                took += torturing.go_on_for(max(1.0, seconds / 20))
             torturing.end()
-            return torturing.judged(seconds)
+            return torturing.judged(took)
 
 
 class Torture:
@@ -129,8 +136,10 @@ class Torture:
         """Makes mischief for so long; returns how long it was."""
         begun = monotonic()
         pause = self._soon(PAUSES, BETWEEN_PAUSES_S)
-        kill = self._soon(KILLS, FIRST_KILL_S)
+        kill = self._soon(KILLS, BETWEEN_KILLS_S if self._counts["kills"] else FIRST_KILL_S)
         while (now := monotonic()) < begun + seconds:
+            if kill > begun + seconds - LAST_KILL_S:
+                kill = inf
             if now >= pause:
                 self._pause(self._rng.choice([*self._writers, *self._readers]))
                 pause = self._soon(PAUSES, BETWEEN_PAUSES_S)
@@ -139,6 +148,15 @@ class Torture:
                 kill = self._soon(KILLS, BETWEEN_KILLS_S)
             sleep(max(0.0, min(pause, kill, begun + seconds) - monotonic()))
         return monotonic() - begun
+
+    def stored(self) -> int:
+        """Returns how many events there are by now."""
+
+        async def position() -> int:
+            async with await self._plan.open() as store:
+                return (await store.info()).position
+
+        return run(position) - self._plan.start
 
     def end(self) -> None:
         """Lets all finish: first who makes mischief, then who writes, at last who reads."""

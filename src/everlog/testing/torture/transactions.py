@@ -53,7 +53,7 @@ class Transactions:
         self._connection: AsyncConnection | None = None
 
     async def attempt(self, call: Call) -> list[Record[Any]]:
-        """Stores a row and a call's events; raises `RolledBack` if it has thought better of it."""
+        """Stores a row and a call's events; or takes it all back again."""
         from psycopg import Error
 
         try:

@@ -13,7 +13,7 @@ from everlog import NEW, EventStore, Record, to
 from everlog.testing.torture.events import OWN, Call
 from everlog.testing.torture.journal import Journal
 from everlog.testing.torture.mischief import TRANSACTIONS
-from everlog.testing.torture.performing import Performer
+from everlog.testing.torture.performing import Performer, opened
 from everlog.testing.torture.plan import Plan, Role
 from everlog.testing.torture.transactions import Transactions
 from everlog.testing.torture.voice import Voice
@@ -29,7 +29,7 @@ async def write(role: Role, voice: Voice) -> None:
         stores: list[EventStore] = []
         for number in range(role.lanes):
             if number == 0 or (role.number % 2 and number < STORES):
-                stores.append(await stack.enter_async_context(await role.plan.open()))
+                stores.append(await stack.enter_async_context(await opened(role.plan, journal)))
         lanes = [
             Lane(role.plan, f"{role.number}.{n}", stores[n % len(stores)], journal, rng)
             for n in range(role.lanes)

@@ -133,7 +133,7 @@ _SURELY = "SELECT 1 / count(*) FROM moved"
 STORE_ONE = _STORE_ONE.replace("{guard}", "") + _SURELY
 STORE_MANY = _STORE_MANY.replace("{guard}", "") + _SURELY
 # Without a look before: what was assumed is checked in the same statement. It takes the lock as
-# every commit does, and may wait for it; but the row of the head that it changes is the newest then.
+# every commit does, and may wait for it; but the row of the head that it changes is the newest.
 # If that is where it was assumed, nothing has been committed since: what is known of that moment,
 # and what the statement's older snapshot shows, still holds.
 _LOCKED = " AND (SELECT pg_advisory_xact_lock(%(key)s)) IS NOT NULL"

@@ -92,8 +92,8 @@ def fork() -> None:
             return
         _, status = os.waitpid(leaver, 0)
         say({"leaver": os.waitstatus_to_exitcode(status), "up": answers(server)})
-        stayer = os.fork()
-        say({"stayer": os.getpid()} if stayer == 0 else "forked")
+        if os.fork() == 0:
+            say({"stayer": os.getpid()})
         told_to_go_on()
 
 

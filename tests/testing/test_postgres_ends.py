@@ -43,7 +43,16 @@ def is_gone(place: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    "end", ["running", "with a standby", "stopped", "killed", "killed by others", "raising"]
+    "end",
+    [
+        "running",
+        "with a standby",
+        "shut down",
+        "stopped in its steps",
+        "killed",
+        "killed by others",
+        "raising",
+    ],
 )
 def test_nothing_is_left_at_the_end_of_the_block(end: str, place: Path) -> None:
     segment = ""
@@ -57,8 +66,10 @@ def test_nothing_is_left_at_the_end_of_the_block(end: str, place: Path) -> None:
                 with server.standby():
                     assert len(list(place.iterdir())) == 2
                 assert len(list(place.iterdir())) == 1
-            if end == "stopped":
+            if end == "shut down":
                 server.stop()
+            if end == "stopped in its steps":
+                os.kill(server.pid, signal.SIGSTOP)
             if end == "killed":
                 server.kill()
             if end == "killed by others":

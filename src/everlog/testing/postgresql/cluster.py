@@ -233,6 +233,7 @@ class Cluster:
         """Asks it to go down; returns whether it did in time."""
         process = self._running()
         process.send_signal(how)
+        process.send_signal(signal.SIGCONT)  # in case a test had stopped it in its steps
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -97,7 +97,8 @@ _ALL = COLUMNS + ", late, size"
 # them never wait for each other.
 _MOVED = (
     "WITH moved AS (UPDATE {schema}.ledger_head SET position = %(position)s, chain = %(chain)s, "
-    "clock = %(clock)s, newest_created = %(created)s, newest_id = %(id)s "
+    "clock = %(clock)s, newest_created = %(created)s, newest_id = %(id)s, "
+    "largest = greatest(largest, %(largest)s) "
     "WHERE position = %(found)s AND chain = %(found_chain)s{guard} RETURNING only_one), "
 )
 _NEWEST = (

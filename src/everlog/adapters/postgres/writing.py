@@ -224,6 +224,7 @@ def _head_of(written: Written) -> dict[str, object]:
         "clock": head.clock,
         "created": created,
         "id": id,
+        "largest": max(map(_size_of, written.rows)),
     }
 
 
@@ -252,8 +253,8 @@ def _one(written: Written) -> dict[str, object]:
         "data": row.data,
         "meta": row.meta,
         "hash": row.hash,
-        "size": _bytes_of(row.data) + _bytes_of(row.meta),
     }
+    values["size"] = values["largest"]
     return values
 
 
@@ -294,7 +295,11 @@ _COLUMNS = (
 def _copied(written: Written) -> Iterator[tuple[object, ...]]:
     late = written.late
     for row in written.rows:
-        yield (*row, row.position in late, _bytes_of(row.data) + _bytes_of(row.meta))
+        yield (*row, row.position in late, _size_of(row))
+
+
+def _size_of(row: StoredRecord) -> int:
+    return _bytes_of(row.data) + _bytes_of(row.meta)
 
 
 def _bytes_of(text: str) -> int:

@@ -14,12 +14,15 @@ CREATE TABLE :"schema".ledger_head (
     chain bytea NOT NULL,
     clock text COLLATE "C" NOT NULL,
     newest_created text COLLATE "C" NOT NULL,
-    newest_id text COLLATE "C" NOT NULL
+    newest_id text COLLATE "C" NOT NULL,
+    -- No record has more bytes of data and meta: a page of so many needs no counting.
+    largest integer NOT NULL
 ) WITH (fillfactor = 10);
 -- The identity is random, and nothing has happened yet: the clock stands at the beginning of time.
-INSERT INTO :"schema".ledger_head (ledger, node, epoch, position, chain, clock, newest_created, newest_id)
+INSERT INTO :"schema".ledger_head (ledger, node, epoch, position, chain, clock, newest_created, newest_id,
+    largest)
 SELECT substr(dice, 1, 32), substr(dice, 33, 16), substr(dice, 49, 16),
-       0, sha256('everlog:chain:1'), repeat('0', 32), '', ''
+       0, sha256('everlog:chain:1'), repeat('0', 32), '', '', 0
 FROM (SELECT encode(sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')), 'hex')
       AS dice) AS thrown;
 

@@ -113,21 +113,26 @@ _STORE_ONE = (
     "kept AS (INSERT INTO {schema}.registers (stream, register, created, id) "
     "SELECT %(stream)s, %(register)s, %(created)s, %(id)s FROM moved " + _NEWEST + ") "
 )
-# Several, as columns. Lists in binary: in text, psycopg's cost a Python call per item.
+# Several, as columns: each one text with a line per row, as neither names nor canonical JSON hold a
+# line break, and all bytes in one value. A list costs psycopg a Python call per item.
 _STORE_MANY = (
-    _MOVED + "incoming AS (SELECT i.* FROM moved, unnest(%(versions)b::bigint[], "
-    "%(ids)b::text[], %(streams)b::text[], %(types)b::text[], %(schemas)b::bigint[], "
-    "%(registers)b::text[], %(correlations)b::text[], %(causations)b::text[], "
-    "%(stamps)b::text[], %(nonces)b::bytea[], %(datas)b::text[], %(metas)b::text[], "
-    "%(hashes)b::bytea[], %(chains)b::bytea[]) WITH ORDINALITY AS i(version, id, stream, type, "
-    "schema, register, correlation, causation, created, nonce, data, meta, hash, chain, number)), "
+    _MOVED + "incoming AS (SELECT i.*, 96 * (number - 1) AS at FROM moved, ROWS FROM ("
+    "string_to_table(%(versions)s, E'\\n'), string_to_table(%(ids)s, E'\\n'), "
+    "string_to_table(%(streams)s, E'\\n'), string_to_table(%(types)s, E'\\n'), "
+    "string_to_table(%(schemas)s, E'\\n'), string_to_table(%(registers)s, E'\\n'), "
+    "string_to_table(%(correlations)s, E'\\n'), string_to_table(%(causations)s, E'\\n'), "
+    "string_to_table(%(stamps)s, E'\\n'), string_to_table(%(datas)s, E'\\n'), "
+    "string_to_table(%(metas)s, E'\\n')) WITH ORDINALITY AS i(version, id, stream, type, "
+    "schema, register, correlation, causation, created, data, meta, number)), "
     "stored AS (INSERT INTO {schema}.records (" + _ALL + ") "
-    "SELECT %(found)s + number, version, id, stream, type, schema::integer, register, "
-    "%(origin)s, correlation, causation, created, created, 0, nonce, data::json, meta::json, "
-    "hash, chain, false, octet_length(data) + octet_length(meta) FROM incoming), "
+    "SELECT %(found)s + number, version::bigint, id, stream, type, schema::integer, register, "
+    "%(origin)s, correlation, nullif(causation, ''), created, created, 0, "
+    "substr(%(blob)b, at::integer + 1, 32), data::json, meta::json, "
+    "substr(%(blob)b, at::integer + 33, 32), substr(%(blob)b, at::integer + 65, 32), false, "
+    "octet_length(data) + octet_length(meta) FROM incoming), "
     "kept AS (INSERT INTO {schema}.registers (stream, register, created, id) "
     "SELECT stream, register, created, id FROM incoming "
-    "WHERE number = ANY(%(newest)b::bigint[]) " + _NEWEST + ") "
+    "WHERE number = ANY(string_to_array(%(newest)s, ',')::bigint[]) " + _NEWEST + ") "
 )
 # Under the lock the head is where it was found: anything else fails (22012), and all of it with it.
 _SURELY = "SELECT 1 / count(*) FROM moved"
@@ -154,9 +159,12 @@ GUESS_ONE = (
 GUESS_MANY = (
     _STORE_MANY.replace(
         "{guard}",
-        _LOCKED + " AND NOT EXISTS (SELECT FROM {schema}.records WHERE id = ANY(%(ids)b::text[]))"
-        " AND NOT EXISTS (SELECT FROM unnest(%(guessed)b::text[], %(guesses)b::bigint[]) "
-        "AS g(stream, version) WHERE coalesce(" + _version_of("g.stream") + ", 0) <> g.version)",
+        _LOCKED + " AND NOT EXISTS (SELECT FROM {schema}.records "
+        "WHERE id = ANY(string_to_array(%(ids)s, E'\\n')))"
+        " AND NOT EXISTS (SELECT FROM ROWS FROM (string_to_table(%(guessed)s, E'\\n'), "
+        "string_to_table(%(guesses)s, E'\\n')) AS g(stream, version) WHERE coalesce("
+        + _version_of("g.stream")
+        + ", 0) <> g.version::bigint)",
     )
     + _GUESSED
 )

@@ -208,7 +208,8 @@ def store_by_guess(
         [[moved, _]] = yield from ask(schema.GUESS_ONE, values)
     else:
         values = _many(written) | others
-        values["guessed"], values["guesses"] = list(guessed), list(guessed.values())
+        values["guessed"] = "\n".join(guessed)
+        values["guesses"] = "\n".join(map(str, guessed.values()))
         [[moved, _]] = yield from ask(schema.GUESS_MANY, values)
     return bool(moved)
 
@@ -260,36 +261,36 @@ def _one(written: Written) -> dict[str, object]:
 
 def _many(written: Written) -> dict[str, object]:
     values = _head_of(written)
-    columns = [list(column) for column in zip(*written.rows, strict=True)]
-    values |= zip(_COLUMNS, columns, strict=True)
-    found = written.found.position
-    values["origin"] = written.rows[0].origin
-    newest = {(row.stream, row.register): row.position - found for row in written.rows}
-    values["newest"] = list(newest.values())
+    rows, found = written.rows, written.found.position
+    columns = list(zip(*rows, strict=True))
+    for name, index in _TEXTS:
+        values[name] = "\n".join(columns[index])
+    for name, index in _NUMBERS:
+        values[name] = "\n".join(map(str, columns[index]))
+    values["causations"] = "\n".join([row.causation or "" for row in rows])
+    values["blob"] = b"".join([part for row in rows for part in (row.nonce, row.hash, row.chain)])
+    values["origin"] = rows[0].origin
+    newest = {(row.stream, row.register): row.position - found for row in rows}
+    values["newest"] = ",".join(map(str, newest.values()))
     return values
 
 
-_COLUMNS = (
-    "positions",
-    "versions",
-    "ids",
-    "streams",
-    "types",
-    "schemas",
-    "registers",
-    "origins",
-    "correlations",
-    "causations",
-    "stamps",
-    "recorded",
-    "flags",
-    "nonces",
-    "datas",
-    "metas",
-    "hashes",
-    "chains",
+def _columns(**names: str) -> list[tuple[str, int]]:
+    return [(name, StoredRecord._fields.index(field)) for name, field in names.items()]
+
+
+_TEXTS = _columns(
+    ids="id",
+    streams="stream",
+    types="type",
+    registers="register",
+    correlations="correlation",
+    stamps="created",
+    datas="data",
+    metas="meta",
 )
-"""The fields of records, as STORE_MANY names the columns of them."""
+_NUMBERS = _columns(versions="version", schemas="schema")
+"""The columns of STORE_MANY, and where they are in a record."""
 
 
 def _copied(written: Written) -> Iterator[tuple[object, ...]]:

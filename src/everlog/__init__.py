@@ -33,9 +33,11 @@ from everlog.errors import (
     UnknownEvent,
     WrongVersion,
 )
+from everlog.ports.migration import Migration
 from everlog.store.event_store import EventStore, Status, StoreInfo
 from everlog.store.folding import every
 from everlog.store.hooks import HookFailure
+from everlog.store.migrating import migrate, migration_script
 from everlog.store.preparing import to
 from everlog.store.reading import Reading
 from everlog.store.transacting import Transaction
@@ -63,6 +65,7 @@ __all__ = [
     "IdConflict",
     "Imported",
     "InvalidInput",
+    "Migration",
     "NotFound",
     "NotPortable",
     "OutcomeUnknown",
@@ -83,6 +86,8 @@ __all__ = [
     "caused_by",
     "event",
     "every",
+    "migrate",
+    "migration_script",
     "reducer",
     "to",
 ]

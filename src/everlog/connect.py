@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from everlog.errors import InvalidUrl, NotSupported
 from everlog.ports.ledger import Ledger
+from everlog.ports.migration import Migration
 from everlog.ports.seams import Seams
-
-if TYPE_CHECKING:
-    from everlog.adapters.postgres.ledger import PostgresLedger
 
 KNOWN = "memory:, sqlite:///path/to/file.db or postgresql://user@host/database"
 
+# What libpq also takes for a place, and may have a password: "host=db user=me password=...".
+_LIBPQ = re.compile(r"\s*(?:host|hostaddr|port|dbname|user|password|service|ssl\w+)\s*=")
 _UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -32,10 +34,64 @@ async def connect(url: str | PathLike[str], *, seams: Seams, options: dict[str, 
 
     Raises `InvalidUrl`, `NotSupported` without the driver, and what opening the ledger raises.
     """
+    kind, where, options = understood(url, options)
+    if kind == "memory":
+        from everlog.adapters.memory.ledger import MemoryLedger
+
+        return MemoryLedger(seams=seams)
+    if kind == "sqlite":
+        from everlog.adapters.sqlite.ledger import SqliteLedger
+
+        return await SqliteLedger.open(where, seams=seams, **options)
+    with _driver():
+        from everlog.adapters.postgres.ledger import PostgresLedger
+    return await PostgresLedger.open(where, seams=seams, **options)
+
+
+async def migrate(
+    url: str | PathLike[str], *, dry_run: bool, options: dict[str, Any]
+) -> list[Migration]:
+    """Applies what the ledger that a URL names lacks, or tells; returns it.
+
+    What is in memory or in a SQLite file lacks nothing: it is made as it should be.
+    """
+    kind, where, options = understood(url, options)
+    if kind != "postgres":
+        return []
+    with _driver():
+        from everlog.adapters.postgres import migrating
+    return await migrating.migrate(where, dry_run=dry_run, **_of_migrations(options))
+
+
+async def migration_script(
+    url: str | PathLike[str], *, whole: bool, grant_to: str | None, options: dict[str, Any]
+) -> str:
+    """Returns as SQL what the ledger that a URL names lacks; the whole of it without looking."""
+    kind, where, options = understood(url, options)
+    if kind != "postgres":
+        return ""
+    with _driver():
+        from everlog.adapters.postgres import migrating
+    return await migrating.script(where, whole=whole, grant_to=grant_to, **_of_migrations(options))
+
+
+def _of_migrations(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "migrate"}
+
+
+def understood(
+    url: str | PathLike[str], options: dict[str, Any]
+) -> tuple[str, str, dict[str, Any]]:
+    """Returns which adapter a URL names, what that is to open, and the options, checked.
+
+    Raises `InvalidUrl`.
+    """
     if isinstance(url, PathLike):
         url = _url_of(url)
     elif not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidUrl(f"a store's URL is text such as {KNOWN}, not {type(url).__name__}")
+    if _LIBPQ.match(url):
+        raise InvalidUrl("of PostgreSQL, a URL is needed: postgresql://user@host/database")
     scheme, colon, rest = url.partition(":")
     if not colon:
         shown = _redacted(url)
@@ -48,19 +104,13 @@ async def connect(url: str | PathLike[str], *, seams: Seams, options: dict[str, 
                     f"{_redacted(url)!r}: a store in memory has no name; use 'memory:'"
                 )
             _refuse_unknown(url, options, known=())
-            from everlog.adapters.memory.ledger import MemoryLedger
-
-            return MemoryLedger(seams=seams)
+            return "memory", "", {}
         case "sqlite":
-            path, options = _sqlite(url, options)
-            from everlog.adapters.sqlite.ledger import SqliteLedger
-
-            return await SqliteLedger.open(path, seams=seams, **options)
+            return "sqlite", *_sqlite(url, options)
         case "postgres" | "postgresql":
-            bare, options = postgres(url, options)
-            return await _postgres_ledger().open(bare, seams=seams, **options)
+            return "postgres", *postgres(url, options)
         case _:
-            raise InvalidUrl(f"{_redacted(url)!r}: unknown kind of store {scheme!r}; use {KNOWN}")
+            raise InvalidUrl(f"{_redacted(url)!r}: unknown kind of store {_redacted(scheme)!r}; use {KNOWN}")
 
 
 def _url_of(path: PathLike[str]) -> str:
@@ -116,10 +166,19 @@ def postgres(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if _UNFIT.search(url):
         raise InvalidUrl("the PostgreSQL URL holds a control character or surrogate")
     bare, _, query = url.partition("?")
+    authority, _, path = bare.partition("://")[2].partition("/")
+    if authority.count("@") > 1 or "@" in path:
+        # The end of the password would be taken for the host, and be named as that.
+        raise InvalidUrl(
+            "the PostgreSQL URL has an @ too many: in user, password and database write @ as %40, "
+            "/ as %2F and ? as %3F"
+        )
     ours: dict[str, Any] = {}
     theirs: list[str] = []
     for pair in query.split("&") if query else []:
         name, _, value = pair.partition("=")
+        if name in ours:
+            raise InvalidUrl(f"the PostgreSQL URL says {name} twice")
         if name in POSTGRES_OPTIONS:
             ours[name] = unquote(value)
         else:
@@ -129,8 +188,8 @@ def postgres(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     schema: object = merged.get("schema", "everlog")
     if not isinstance(schema, str) or not SCHEMA.fullmatch(schema):
         raise InvalidUrl(
-            f"schema={schema!r:.80} cannot be the name of a schema: use lower-case letters, digits "
-            "and _, 63 at most, with no digit first"
+            f"schema={_redacted(str(schema))!r:.80} cannot be the name of a schema: use lower-case "
+            "letters, digits and _, 63 at most, with no digit first"
         )
     if schema.startswith("pg_") or schema == "information_schema":
         raise InvalidUrl(f"schema={schema!r} is PostgreSQL's own; use another name")
@@ -153,14 +212,15 @@ def postgres(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return bare + ("?" + "&".join(theirs) if theirs else ""), merged
 
 
-def _postgres_ledger() -> type[PostgresLedger]:
+@contextmanager
+def _driver() -> Generator[None]:
+    """Says what to install where the driver of an adapter is missing."""
     try:
-        from everlog.adapters.postgres.ledger import PostgresLedger
+        yield
     except ImportError as error:
         raise NotSupported(
             f"a PostgreSQL store needs its driver ({error}): pip install 'everlog[postgres]'"
         ) from error
-    return PostgresLedger
 
 
 def _take_timeout(options: dict[str, Any]) -> None:
@@ -182,8 +242,8 @@ def _refuse_unknown(url: str, options: dict[str, Any], *, known: tuple[str, ...]
 
 
 def _redacted(url: str) -> str:
-    """Returns the URL without what may hold a password: before an @, in the query or fragment."""
+    """Returns the URL without what may hold a password: before an @, behind any of ? # =."""
     if "@" in url:
         scheme = re.match(r"[a-z0-9+.-]+://", url)
         return f"{scheme.group() if scheme else ''}..."
-    return re.sub(r"([?#]).*", r"\1...", url, flags=re.DOTALL)
+    return re.sub(r"([?#=]).*", r"\1...", url, flags=re.DOTALL)

@@ -12,7 +12,13 @@ from everlog import blocking
 from everlog.blocking import EventStore, Projector
 from tests.blocking import translation
 from tests.blocking.make_blocking import made
-from tests.blocking.twins import ONE_SIDED, TWINS, differences
+from tests.blocking.twins import (
+    FUNCTIONS,
+    ONE_SIDED,
+    TWINS,
+    differences,
+    differences_of_functions,
+)
 
 
 @pytest.mark.parametrize(("theirs", "ours"), TWINS, ids=lambda cls: cls.__name__)
@@ -22,13 +28,20 @@ def test_every_signature_and_docstring_is_that_of_the_async_class(
     assert differences(theirs, ours) == []
 
 
+@pytest.mark.parametrize(("theirs", "ours"), FUNCTIONS, ids=lambda function: function.__name__)
+def test_every_function_that_waits_is_that_of_the_async_face(
+    theirs: Callable[..., Any], ours: Callable[..., Any]
+) -> None:
+    assert differences_of_functions(theirs, ours) == []
+
+
 def test_everlog_blocking_has_every_public_name_of_everlog() -> None:
     # The version is that of the package, and not of one of its faces.
     assert set(blocking.__all__) == set(everlog.__all__) - {"__version__"}
 
 
 def test_what_does_not_wait_is_the_same_object() -> None:
-    twins = {ours.__name__ for _, ours in TWINS}
+    twins = {ours.__name__ for _, ours in (*TWINS, *FUNCTIONS)}
     others = [name for name in blocking.__all__ if name not in twins]
     assert len(others) > 25
     for name in others:
@@ -128,6 +141,12 @@ def test_another_annotation_and_a_lost_overload_are_told() -> None:
     assert "EventStore.read has 0 overloads, not 2" in found
     assert "EventStore.read returns str" in found
     assert any("takes positional or keyword stream str = 'all', not" in line for line in found)
+
+
+def test_a_function_that_is_still_async_or_takes_something_else_is_told() -> None:
+    assert "migrate is to be awaited" in differences_of_functions(everlog.migrate, everlog.migrate)
+    others = differences_of_functions(everlog.migrate, blocking.migration_script)
+    assert "migrate takes 4 arguments, not 3" in others
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import everlog
@@ -29,6 +29,12 @@ TWINS: tuple[tuple[type[Any], type[Any]], ...] = (
     (AsyncSnapshots, Snapshots),
     (AsyncTransaction, Transaction),
 )
+
+FUNCTIONS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
+    (everlog.migrate, blocking.migrate),
+    (everlog.migration_script, blocking.migration_script),
+)
+"""Functions that wait: written by hand, as each is one call."""
 
 ONE_SIDED: Mapping[str, str] = {
     "EventStore.pend": "what aggregates of the async store call; blocking: BlockingSaver.pend",
@@ -64,6 +70,13 @@ def differences(theirs: type[Any], ours: type[Any]) -> list[str]:
         if fields.get(field) != other.get(field)
     ]
     return sorted(found)
+
+
+def differences_of_functions(
+    theirs: Callable[..., Any], ours: Callable[..., Any]
+) -> list[str]:
+    """Returns what a blocking function has otherwise than the async one, in words."""
+    return sorted(_members(theirs.__name__, theirs, ours))
 
 
 def _members_of(cls: type[Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from everlog.blocking.aggregate import AggregateRoot
 from everlog.blocking.event_store import EventStore
+from everlog.blocking.migrating import migrate, migration_script
 from everlog.blocking.projector import Projector
 from everlog.blocking.reading import Reading
 from everlog.blocking.transaction import Transaction
@@ -40,6 +41,7 @@ from everlog.errors import (
     UnknownEvent,
     WrongVersion,
 )
+from everlog.ports.migration import Migration
 from everlog.store.event_store import Status, StoreInfo
 from everlog.store.folding import every
 from everlog.store.hooks import HookFailure
@@ -66,6 +68,7 @@ __all__ = [
     "IdConflict",
     "Imported",
     "InvalidInput",
+    "Migration",
     "NotFound",
     "NotPortable",
     "OutcomeUnknown",
@@ -85,6 +88,8 @@ __all__ = [
     "caused_by",
     "event",
     "every",
+    "migrate",
+    "migration_script",
     "reducer",
     "to",
 ]

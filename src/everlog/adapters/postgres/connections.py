@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg
-from psycopg import conninfo
+from psycopg import conninfo, pq
 from psycopg_pool import AsyncConnectionPool
 
 from everlog.adapters.postgres import schema
@@ -45,18 +45,25 @@ class Place:
 
     parameters: dict[str, Any]
     """What libpq is told, without what is ours. May hold a password: never to be shown."""
-    schema: str
-    timeout_s: float
-    pooler: Pooler
-    readers: int
+    schema: str = "everlog"
+    timeout_s: float = 30.0
+    pooler: Pooler = "none"
+    readers: int = 4
 
     def __str__(self) -> str:
         """Names the place without what could be secret."""
-        host, port = self.parameters.get("host", "localhost"), self.parameters.get("port", "5432")
-        name = self.parameters.get("dbname") or self.parameters.get("user") or "its default"
-        return f"schema {self.schema!r} of database {name!r} on {host}:{port}"
+        told = {name: self.parameters.get(name) or _default(name) for name in _NAMING}
+        name = told["dbname"] or told["user"] or "its default"
+        host = told["host"] or told["hostaddr"] or "localhost"
+        return f"schema {self.schema!r} of database {name!r} on {host}:{told['port']}"
 
     __repr__ = __str__
+
+    @property
+    def connecting(self) -> dict[str, Any]:
+        """What a connection is made with."""
+        # In UTF-8, whatever PGCLIENTENCODING says: what is stored is any text.
+        return {**_PATIENCE, **self.parameters, "client_encoding": "utf8", "autocommit": True}
 
     @property
     def lock_key(self) -> int:
@@ -79,6 +86,15 @@ class Place:
         """The channel on which the committers of this schema wake those who follow."""
         # A digest: with the schema's name it could be longer than an identifier may be.
         return "everlog_" + hashlib.sha256(self.schema.encode()).hexdigest()[:24]
+
+
+_NAMING = ("host", "hostaddr", "port", "dbname", "user")
+
+
+def _default(name: str) -> str:
+    """Returns what libpq takes for a parameter that it is not told, as from the environment."""
+    values = [o.val for o in pq.Conninfo.get_defaults() if o.keyword == name.encode()]
+    return values[0].decode(errors="replace") if values and values[0] else ""
 
 
 def _key(what: str, schema: str) -> int:
@@ -115,8 +131,7 @@ async def connect_writer(place: Place) -> OurConnection:
 
 async def connect(place: Place) -> OurConnection:
     """Returns a connection of our own; raises `psycopg.Error`."""
-    parameters: dict[str, Any] = {**_PATIENCE, **place.parameters}
-    connection = await OurConnection.connect(**parameters, autocommit=True)
+    connection = await OurConnection.connect(**place.connecting)
     try:
         await prepare(place, connection)
     except BaseException:
@@ -142,7 +157,7 @@ async def open_pool(place: Place) -> AsyncConnectionPool[OurConnection]:
 
     pool = AsyncConnectionPool(
         connection_class=OurConnection,
-        kwargs={**_PATIENCE, **place.parameters, "autocommit": True},
+        kwargs=place.connecting,
         min_size=1,
         max_size=place.readers,
         configure=configure,

@@ -49,9 +49,9 @@ def is_passing(error: psycopg.Error) -> bool:
 def as_storage_error(error: psycopg.Error, place: str) -> StorageError:
     """Returns the typed error that says what a failed statement means and what to do.
 
-    With the server's first line only: the others may quote values.
+    From then on `error` says its first line only: it can be the cause and quotes no values.
     """
-    said = first_line(error)
+    said = curtailed(error)
     state = error.sqlstate or ""
     if state == LOCK_NOT_AVAILABLE:
         return LedgerBusy(
@@ -62,8 +62,7 @@ def as_storage_error(error: psycopg.Error, place: str) -> StorageError:
         return StorageFull(f"there is no room left for {place}; nothing was written: make room")
     if state == "42501":
         return StorageFailed(
-            f"{place}: {said}; nothing was written: grant this role SELECT, INSERT, UPDATE and "
-            "DELETE on the schema's tables, and USAGE on the schema"
+            f"{place}: {said}; nothing was written: let the owner of the schema {GRANT}"
         )
     if state == "25006":
         return StorageFailed(
@@ -82,21 +81,48 @@ def as_storage_error(error: psycopg.Error, place: str) -> StorageError:
     return StorageFailed(f"{place}: the database failed ({state or 'error'}: {said})")
 
 
+GRANT = (
+    "grant this role USAGE on the schema, and SELECT, INSERT, UPDATE and DELETE on its tables (to "
+    "read, SELECT is enough); `everlog migrate --print --grant-to ROLE` prints the least"
+)
+
+
 def as_opening_error(error: psycopg.Error, place: str) -> CannotOpen:
-    """Returns the typed error that says why a ledger cannot be opened."""
-    said = first_line(error)  # of a connection that was never made there is no SQLSTATE, only text
+    """Returns the typed error that says why a ledger cannot be opened.
+
+    From then on `error` says its first line only: it can be the cause and quotes no values.
+    """
+    said = curtailed(error)
+    return CannotOpen(f"{place} cannot be opened ({said}); {_way_out(error.sqlstate, said)}")
+
+
+def _way_out(state: str | None, said: str) -> str:
+    if state == LOCK_NOT_AVAILABLE:
+        return "another process migrates or holds it: try again, or raise timeout_s"
+    if state == "42501":
+        return f"let a role that may create it run `everlog migrate`, or the schema's owner {GRANT}"
+    if state == "25006" or said.endswith("during recovery"):
+        return "connect to the primary (target_session_attrs=read-write finds it)"
+    # A connection that was never made has no SQLSTATE, only text.
+    if said.endswith("does not exist") and 'database "' in said:
+        return "create the database first (createdb)"
+    if "permission denied for database" in said:
+        return "grant this role CONNECT on the database"
     if "password" in said or "authentication" in said or "pg_hba" in said or "role" in said:
-        hint = "check user and password in the URL, or in PGPASSWORD or ~/.pgpass"
-    elif error.sqlstate == "3D000" or (said.endswith("does not exist") and "database" in said):
-        hint = "create the database first (createdb)"
-    elif error.sqlstate == "42501":
-        hint = (
-            "let the schema's owner run `everlog migrate`, and grant this role USAGE on the schema "
-            "and SELECT, INSERT, UPDATE and DELETE on its tables"
-        )
-    else:
-        hint = "check that PostgreSQL runs there and takes connections from here"
-    return CannotOpen(f"{place} cannot be opened ({said}); {hint}")
+        return "check user and password in the URL, or in PGPASSWORD or ~/.pgpass"
+    if "too many" in said or "connection slots" in said:
+        return "close connections that nobody needs, or raise max_connections"
+    return "check that PostgreSQL runs there and takes connections from here"
+
+
+def curtailed(error: psycopg.Error) -> str:
+    """Leaves an error its first line, and returns that.
+
+    What follows it (DETAIL, CONTEXT) may quote what is stored, and would be in every traceback.
+    """
+    said = first_line(error)
+    error.args = (said,)
+    return said
 
 
 def first_line(error: psycopg.Error) -> str:

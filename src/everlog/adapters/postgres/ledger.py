@@ -31,7 +31,7 @@ from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
-from everlog.errors import MisusedStore, NotSupported, StorageFailed, StoreClosed
+from everlog.errors import CannotOpen, MisusedStore, NotSupported, StorageFailed, StoreClosed
 from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
@@ -212,8 +212,13 @@ class PostgresLedger:
         connection = await first_connection(place)
         try:
             await migrating.ensure(connection, place, migrate=migrate)
-            [row] = await self._executor.run(connection, ask(schema.SELECT_IDENTITY))
-            self._identity = Identity(*row)
+            found = await self._executor.run(connection, ask(schema.SELECT_IDENTITY))
+            if not found:
+                raise CannotOpen(
+                    f"{place} has lost its head, as where a dump was restored without its data; "
+                    "restore it whole, or name another schema: ?schema=..."
+                )
+            self._identity = Identity(*found[0])
             self._pool = await open_pool(place)
         except psycopg.Error as error:
             await connection.close()

@@ -54,6 +54,7 @@ SELECT_THEIRS = (
     "to_regclass(%(head)s)::text"
 )
 
+SELECT_MIGRATIONS = "SELECT number, digest FROM {schema}.migrations"
 SELECT_IDENTITY = "SELECT ledger, node, epoch FROM {schema}.ledger_head"
 SELECT_HEAD = "SELECT position, chain, clock, newest_created, newest_id FROM {schema}.ledger_head"
 SELECT_POSITION = "SELECT position FROM {schema}.ledger_head"

@@ -1,7 +1,24 @@
--- The log, its head, relations and snapshots.
---
--- :"schema" stands for the name of the schema, as in psql: psql -v schema=everlog -f 0001_ledger.sql
+-- The log, its head, relations and snapshots; first what says which steps were applied.
 -- Texts that order are COLLATE "C": by code point, on every server and after every upgrade alike.
+
+DO $$ BEGIN
+    IF getdatabaseencoding() <> 'UTF8' THEN
+        RAISE EXCEPTION 'everlog: the encoding % cannot hold every text; create the database with ENCODING UTF8',
+            getdatabaseencoding();
+    END IF;
+    -- Not IF NOT EXISTS: that asks for the right to create schemas also where there is nothing to do.
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = :'schema') THEN
+        CREATE SCHEMA :"schema";
+    END IF;
+END $$;
+
+CREATE TABLE :"schema".migrations (
+    number integer PRIMARY KEY,
+    name text NOT NULL,
+    -- SHA-256 of the step's text, as it was shipped.
+    digest text NOT NULL,
+    applied timestamptz NOT NULL DEFAULT now()
+);
 
 -- One row: who the ledger is and how far it has got. Read and advanced inside every commit, so it has
 -- a page of its own with room for its next versions.
@@ -101,8 +118,10 @@ CREATE TABLE :"schema".snapshots (
     PRIMARY KEY (scope, reducer, reducer_version, shape, filter)
 );
 
--- History is never rewritten: the database itself says no, but for the way to a tombstone.
-CREATE FUNCTION :"schema".records_are_never_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+-- History is never rewritten: the database itself says no, but for the way to a tombstone. It compares
+-- by PostgreSQL's own operators, whatever others the session of the attempt has in its search_path.
+CREATE FUNCTION :"schema".records_are_never_changed() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF NEW.nonce IS NULL AND NEW.data IS NULL AND NEW.meta IS NULL

@@ -1,1 +1,1 @@
-"""The numbered steps from an empty schema to today's, as plain SQL for psql and for `migrating`."""
+"""The numbered steps from an empty schema to today's: SQL, with `:"schema"` for its name."""

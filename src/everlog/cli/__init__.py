@@ -1,0 +1,1 @@
+"""An operator's hands and eyes: the command `everlog`, made of the public API alone."""

@@ -110,7 +110,9 @@ def understood(
         case "postgres" | "postgresql":
             return "postgres", *postgres(url, options)
         case _:
-            raise InvalidUrl(f"{_redacted(url)!r}: unknown kind of store {_redacted(scheme)!r}; use {KNOWN}")
+            raise InvalidUrl(
+                f"{_redacted(url)!r}: unknown kind of store {_redacted(scheme)!r}; use {KNOWN}"
+            )
 
 
 def _url_of(path: PathLike[str]) -> str:
@@ -165,13 +167,15 @@ def postgres(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         raise InvalidUrl("a PostgreSQL URL begins with postgresql://user@host/database")
     if _UNFIT.search(url):
         raise InvalidUrl("the PostgreSQL URL holds a control character or surrogate")
-    bare, _, query = url.partition("?")
-    authority, _, path = bare.partition("://")[2].partition("/")
-    if authority.count("@") > 1 or "@" in path:
+    # As libpq: an @ before the first / ends user and password, in which a ? is one like any other.
+    user, at, rest = url.partition("@") if "@" in url.split("/", 3)[2] else ("", "", url)
+    bare, _, query = rest.partition("?")
+    bare = user + at + bare
+    if bare.count("@") > len(at):
         # The end of the password would be taken for the host, and be named as that.
         raise InvalidUrl(
             "the PostgreSQL URL has an @ too many: in user, password and database write @ as %40, "
-            "/ as %2F and ? as %3F"
+            "and / as %2F"
         )
     ours: dict[str, Any] = {}
     theirs: list[str] = []

@@ -28,7 +28,7 @@ def test_every_signature_and_docstring_is_that_of_the_async_class(
     assert differences(theirs, ours) == []
 
 
-@pytest.mark.parametrize(("theirs", "ours"), FUNCTIONS, ids=lambda function: function.__name__)
+@pytest.mark.parametrize(("theirs", "ours"), FUNCTIONS, ids=["migrate", "migration_script"])
 def test_every_function_that_waits_is_that_of_the_async_face(
     theirs: Callable[..., Any], ours: Callable[..., Any]
 ) -> None:
@@ -41,7 +41,7 @@ def test_everlog_blocking_has_every_public_name_of_everlog() -> None:
 
 
 def test_what_does_not_wait_is_the_same_object() -> None:
-    twins = {ours.__name__ for _, ours in (*TWINS, *FUNCTIONS)}
+    twins = {ours.__name__ for _, ours in TWINS} | {ours.__name__ for _, ours in FUNCTIONS}
     others = [name for name in blocking.__all__ if name not in twins]
     assert len(others) > 25
     for name in others:

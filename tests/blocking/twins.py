@@ -72,9 +72,7 @@ def differences(theirs: type[Any], ours: type[Any]) -> list[str]:
     return sorted(found)
 
 
-def differences_of_functions(
-    theirs: Callable[..., Any], ours: Callable[..., Any]
-) -> list[str]:
+def differences_of_functions(theirs: Callable[..., Any], ours: Callable[..., Any]) -> list[str]:
     """Returns what a blocking function has otherwise than the async one, in words."""
     return sorted(_members(theirs.__name__, theirs, ours))
 

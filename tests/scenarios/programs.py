@@ -290,6 +290,19 @@ async def create(path: str) -> None:
     say([info.ledger, record.id])
 
 
+async def open_many(url: str, count: int) -> None:
+    """Opens stores on one ledger, all at once, and says who it is to each of them."""
+    say("ready")
+    await hear()
+
+    async def open_one() -> list[str]:
+        async with EventStore.open(url, events=EVENTS) as store:
+            info = await store.info()
+            return [info.ledger, info.epoch, info.node]
+
+    say(await asyncio.gather(*(open_one() for _ in range(count))))
+
+
 PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
     program.__name__: program
     for program in (
@@ -300,6 +313,7 @@ PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
         commit_counting,
         hold_lock,
         create,
+        open_many,
         open_as,
         fork,
         try_to_write,

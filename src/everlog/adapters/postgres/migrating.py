@@ -9,7 +9,7 @@ from psycopg import IsolationLevel, errors
 
 from everlog.adapters.postgres import schema, steps
 from everlog.adapters.postgres.connections import Place, first_connection, parameters_of
-from everlog.adapters.postgres.executing import Executor, OurConnection, ask, quoted
+from everlog.adapters.postgres.executing import Executor, OurConnection, ask
 from everlog.adapters.postgres.failures import as_opening_error, first_line
 from everlog.adapters.postgres.schema import OLDEST_SERVER
 from everlog.errors import CannotOpen, ForeignFile, NewerFormat, OlderFormat
@@ -73,12 +73,10 @@ async def pending(connection: OurConnection, place: Place) -> list[Migration]:
 
     Raises `NewerFormat`, `ForeignFile`, `CannotOpen`.
     """
-    cursor = await connection.execute(
-        "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
-        "to_regclass(%s) IS NOT NULL",
-        (f"{quoted(place.schema)}.migrations",),
+    found = await Executor(place.schema).run(
+        connection, ask(schema.SELECT_SERVER, {"schema": place.schema})
     )
-    [[version, encoding, exists]] = await cursor.fetchall()
+    [[version, encoding, exists]] = found
     require_server(place, version=version, encoding=encoding)
     shipped = steps.shipped()
     if not exists:

@@ -54,6 +54,13 @@ SELECT_THEIRS = (
     "to_regclass(%(head)s)::text"
 )
 
+# Not to_regclass: that may answer from what the session knew before it waited for the lock, as it
+# hears what others have created only when it locks a table.
+SELECT_SERVER = (
+    "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
+    "EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %(schema)s AND c.relname = 'migrations')"
+)
 SELECT_MIGRATIONS = "SELECT number, digest FROM {schema}.migrations"
 SELECT_IDENTITY = "SELECT ledger, node, epoch FROM {schema}.ledger_head"
 SELECT_HEAD = "SELECT position, chain, clock, newest_created, newest_id FROM {schema}.ledger_head"

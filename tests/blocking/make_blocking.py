@@ -74,6 +74,7 @@ TWINS = [
             from everlog.blocking.saving import BlockingSaver
             from everlog.blocking.snapshots import Snapshots
             from everlog.blocking.transaction import Transaction
+            from everlog.errors import InvalidInput
             from everlog.store.event_store import EventStore as AsyncEventStore
             from everlog.store.opening import Opening
         """,
@@ -148,6 +149,11 @@ TWINS = [
                 return Reading(self._portal, reading)
             """,
             "transaction": """
+                if hasattr(connection, "__aenter__"):
+                    raise InvalidInput(
+                        "a blocking store takes a blocking psycopg.Connection; an AsyncConnection "
+                        "belongs to the event loop that uses it"
+                    )
                 transaction = self._portal.here(self._store.transaction, connection, emit=emit)
                 return Transaction(self._portal, transaction)
             """,
@@ -247,6 +253,7 @@ TWINS = [
                 self._portal.run(self._transaction.__aexit__, kind, error, trace)
             """,
             "records": "return self._transaction.records",
+            "is_retry": "return self._transaction.is_retry",
             "append": """
                 self._portal.here(
                     self._transaction.append,

@@ -38,6 +38,13 @@ waits is what cancelling is to the async store.""",
         )
     ],
     "EventStore.append": [("if it is cancelled", "if it is interrupted")],
+    "EventStore.transaction": [
+        (
+            "psycopg 3 connection to the same database, async\nor blocking, whose",
+            "psycopg.Connection (version 3) to the same database, whose",
+        ),
+        ("Who is cancelled at the end", "Who is interrupted at the end"),
+    ],
     "EventStore.import_records": [
         (
             "An async generator that an error cuts short is closed.",

@@ -25,6 +25,7 @@ from everlog.core.aggregate import AggregateRoot
 from everlog.core.record import Record
 from everlog.core.reducer import Reducer
 from everlog.core.stream import ANY, Expectation
+from everlog.errors import InvalidInput
 from everlog.ports.ledger import Capabilities
 from everlog.ports.seams import Seams, wall_clock_ms
 from everlog.store.event_store import A, E, S, Status, StoreInfo
@@ -194,17 +195,20 @@ class EventStore:
     def transaction(self, connection: object, *, emit: bool = True) -> Transaction:
         """Returns a transaction in which events commit with your own tables: all, or nothing.
 
-        For a PostgreSQL store; `connection` is a psycopg 3 connection to the same database, async
-        or blocking, whose transaction has begun or not, in READ COMMITTED. It is committed at the
-        end of the block, and rolled back if the block raises. What is appended in it is written at
-        its end, and has its positions then; the ledger's lock comes last, and is held for a moment.
+        For a PostgreSQL store; `connection` is a psycopg.Connection (version 3) to the same
+        database, whose transaction has begun or not, in READ COMMITTED. It is committed at the end
+        of the block, and rolled back if the block raises. What is appended in it is written at its
+        end, and has its positions then; the ledger's lock comes last, and is held for a moment. Who
+        is interrupted at the end, with the commit under way, stays until it is over.
 
         - `emit`: whether hooks run, after the commit
 
         Raises `NotSupported` for another kind of store, `InvalidInput` for a connection that events
         cannot join (such as in REPEATABLE READ, inside `connection.transaction()`, or to another
-        database), at the end of the block what `append` raises, and `StorageError`; then all of it
-        has been rolled back, except that `OutcomeUnknown` leaves it open.
+        database), and at the end of the block what `append` raises, `StorageError`, and what the
+        driver raises for a constraint that was deferred; then all of it has been rolled back. Only
+        `OutcomeUnknown` leaves it open: run the block again with the same ids, and if it has
+        committed, that is found out, and nothing happens twice.
 
         >>> with psycopg.Connection.connect(url) as connection:
         ...     with store.transaction(connection) as tx:
@@ -213,6 +217,11 @@ class EventStore:
         >>> tx.records
         [<Record 3 user:created of 'user-2' version 1 id ...>]
         """
+        if hasattr(connection, "__aenter__"):
+            raise InvalidInput(
+                "a blocking store takes a blocking psycopg.Connection; an AsyncConnection "
+                "belongs to the event loop that uses it"
+            )
         transaction = self._portal.here(self._store.transaction, connection, emit=emit)
         return Transaction(self._portal, transaction)
 

@@ -26,6 +26,9 @@ class Transaction:
     the transaction is committed. If the block raises, or an event is refused, it is rolled
     back.
 
+    If all its events are stored already, by their ids, it is a retry: then what the block wrote
+    is rolled back, as it was committed with them, and `is_retry` says so.
+
     >>> with store.transaction(connection) as tx:
     ...     _ = connection.execute("INSERT INTO mails VALUES ('joe@doe.com')")
     ...     tx.append("user-2", UserCreated(email="joe@doe.com"))
@@ -46,6 +49,19 @@ class Transaction:
         """
         return self._transaction.records
 
+    @property
+    def is_retry(self) -> bool:
+        """Whether the events were stored already, and what the block wrote was rolled back.
+
+        >>> for _ in range(2):
+        ...     with store.transaction(connection) as tx:
+        ...         tx.append("user-1", EmailSet("jane@acme.com"), ids=["message-17"])
+        ...     print(tx.is_retry, tx.records)
+        False [<Record 3 user:email-set of 'user-1' version 3 id message-17>]
+        True [<Record 3 user:email-set of 'user-1' version 3 id message-17>]
+        """
+        return self._transaction.is_retry
+
     def append(
         self,
         stream: str,
@@ -58,7 +74,8 @@ class Transaction:
         """Takes events to be appended to a stream at the end of the block.
 
         As `store.append`, which says what is raised here: what is wrong with the events themselves.
-        What depends on the log (`WrongVersion`, `IdConflict`, `PartialRetry`) is raised at the end.
+        What depends on the log (`WrongVersion`, `IdConflict`, `PartialRetry`), or on all events of
+        the block (`TooLarge`, an id that stands twice), is raised at the end.
 
         >>> with store.transaction(connection) as tx:
         ...     tx.append("user-1", EmailSet("jane@acme.com"), expect=2, ids=["message-17"])

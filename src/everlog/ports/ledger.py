@@ -64,7 +64,8 @@ class Joined(Protocol):
     """A transaction of somebody else's connection, which events join.
 
     The order of locks is theirs first and the ledger's last, so that two of them never wait for
-    each other because of it.
+    each other because of it. Who is cancelled while it waits for one of these methods gets the
+    connection back at rest.
     """
 
     async def begin(self) -> None:
@@ -74,17 +75,26 @@ class Joined(Protocol):
         """
         ...
 
-    async def commit(self, requests: Sequence[Append]) -> Sequence[Outcome]:
-        """Writes the requests and commits the transaction; returns an outcome per request.
+    async def prepare(self) -> None:
+        """Does what may wait for somebody else's locks, before the ledger's lock is waited for.
 
-        All or nothing: raises what the first request that is refused ends with, or `StorageError`,
-        and has rolled the transaction back, except that `OutcomeUnknown` leaves it open. Not to be
-        cancelled: who waits for it shields it, and stays.
+        Raises `InvalidInput` if it is not the transaction any more that was begun, and what the
+        driver raises, such as for a constraint that the database was to check at the commit.
+        """
+        ...
+
+    async def commit(self, request: Append | None) -> Placed | None:
+        """Writes a request and commits the transaction; returns what became of the request.
+
+        If its events are stored already, it is a retry: then the transaction is rolled back, as
+        what it wrote has been committed with them. Raises what the request is refused with, or
+        `StorageError`, and has rolled the transaction back, except that `OutcomeUnknown` leaves it
+        open. Not to be cancelled: who waits for it shields it, and stays.
         """
         ...
 
     async def roll_back(self) -> None:
-        """Rolls the transaction back."""
+        """Rolls the transaction back, as far as there is still one; raises nothing."""
         ...
 
 

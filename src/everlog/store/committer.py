@@ -11,10 +11,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
-from everlog.core.sequencer import Append, Import, ids_of
+from everlog.core.sequencer import Append, Import, Placed, ids_of
 from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown
 from everlog.ports.ledger import Ledger, Outcome, Request
 from everlog.ports.owner import Owner
@@ -28,11 +29,14 @@ Then = Callable[[Outcome], None]
 """Called with what became of a request that was written, in commit order, before anybody waits."""
 
 
-class Elsewhere(NamedTuple):
+@dataclass(slots=True)
+class Elsewhere:
     """A commit that is not the ledger's own: it takes its turn, so that hooks keep their order."""
 
-    requests: Sequence[Append]
-    commit: Callable[[], Awaitable[Sequence[Outcome]]]
+    request: Append | None
+    commit: Callable[[Append | None], Awaitable[Placed | None]]
+    begun: bool = False
+    """Whether it has had its turn: it cannot be taken back any more."""
 
 
 class _Queued(NamedTuple):
@@ -72,9 +76,9 @@ class Committer:
         return future
 
     def commit_elsewhere(
-        self, elsewhere: Elsewhere, then: Callable[[Sequence[Outcome]], None]
-    ) -> asyncio.Future[Sequence[Outcome]]:
-        """Queues a commit in somebody else's transaction; returns its outcomes, or raises.
+        self, elsewhere: Elsewhere, then: Callable[[Placed | None], None]
+    ) -> asyncio.Future[Placed | None]:
+        """Queues a commit in somebody else's transaction; returns what will become of it.
 
         As with `commit`, cancelling the future takes it back while it is queued.
         """
@@ -115,7 +119,8 @@ class Committer:
     def _commit(self, batch: Sequence[_Queued]) -> Awaitable[Sequence[Any]]:
         first = batch[0].request
         if isinstance(first, Elsewhere):
-            return _as_one(first.commit())
+            first.begun = True
+            return _as_one(first.commit(first.request))
         return self._ledger.commit([cast("Request", queued.request) for queued in batch])
 
     def _take(self) -> list[_Queued]:
@@ -191,7 +196,7 @@ def _answer_all(batch: Sequence[_Queued], outcomes: Sequence[Any]) -> None:
         _answer(queued, outcome)
 
 
-async def _as_one(committing: Awaitable[Sequence[Outcome]]) -> Sequence[Sequence[Outcome]]:
+async def _as_one(committing: Awaitable[Placed | None]) -> Sequence[Placed | None]:
     return [await committing]
 
 
@@ -217,9 +222,8 @@ def _fail(queued: _Queued, error: BaseException, *, cause: BaseException | None 
 
 
 def _unknown(request: Request | Elsewhere) -> OutcomeUnknown:
-    if isinstance(request, Elsewhere):
-        return OutcomeUnknown(ids_of(request.requests))
-    return OutcomeUnknown(ids_of([request]) if isinstance(request, (Append, Import)) else [])
+    asked = request.request if isinstance(request, Elsewhere) else request
+    return OutcomeUnknown(ids_of([asked]) if isinstance(asked, (Append, Import)) else [])
 
 
 def _weight(request: Request) -> tuple[int, int]:

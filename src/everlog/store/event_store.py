@@ -283,13 +283,16 @@ class EventStore:
         or blocking, whose transaction has begun or not, in READ COMMITTED. It is committed at the
         end of the block, and rolled back if the block raises. What is appended in it is written at
         its end, and has its positions then; the ledger's lock comes last, and is held for a moment.
+        Who is cancelled at the end, with the commit under way, stays until it is over.
 
         - `emit`: whether hooks run, after the commit
 
         Raises `NotSupported` for another kind of store, `InvalidInput` for a connection that events
         cannot join (such as in REPEATABLE READ, inside `connection.transaction()`, or to another
-        database), at the end of the block what `append` raises, and `StorageError`; then all of it
-        has been rolled back, except that `OutcomeUnknown` leaves it open.
+        database), and at the end of the block what `append` raises, `StorageError`, and what the
+        driver raises for a constraint that was deferred; then all of it has been rolled back. Only
+        `OutcomeUnknown` leaves it open: run the block again with the same ids, and if it has
+        committed, that is found out, and nothing happens twice.
 
         >>> async with await psycopg.AsyncConnection.connect(url) as connection:
         ...     async with store.transaction(connection) as tx:

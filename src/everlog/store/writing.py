@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from everlog.core.stream import check_name
 from everlog.errors import InvalidInput
 from everlog.ports.ledger import Joined, Outcome
 from everlog.ports.owner import Owner
+from everlog.ports.staying import to_its_end
 from everlog.store.committer import Committer, Elsewhere
 from everlog.store.hooks import Hooks
 from everlog.store.observing import Observed
@@ -104,34 +105,36 @@ class Writing:
                 known += len(placed.records) - len(placed.new)
         return Imported(stored, known)
 
-    def join(
+    async def join(
         self,
         joined: Joined,
-        requests: Sequence[Append],
-        records: list[Record[Any]],
+        request: Append | None,
+        took_effect: Callable[[list[Record[Any]], bool], None],
         *,
         emit: bool,
-        context: Context,
-    ) -> tuple[asyncio.Future[Sequence[Outcome]], list[asyncio.Task[None]]]:
-        """Commits with somebody else's transaction, in its turn; fills in the records.
+    ) -> list[asyncio.Task[None]]:
+        """Commits with somebody else's transaction, in its turn; returns the hooks to wait for.
 
-        Returns what becomes of it, and the hooks that it will have started.
+        `took_effect` is told of the records and whether they are new, also if the caller has been
+        cancelled meanwhile. Who is cancelled while it is queued takes it back; later, stays.
         """
+        context = copy_context()
         hooks: list[asyncio.Task[None]] = []
 
-        def then(outcomes: Sequence[Outcome]) -> None:
-            new: list[Record[Any]] = []
-            for outcome in outcomes:
-                assert isinstance(outcome, Placed)
-                records.extend([Record(row, self._registry) for row in outcome.records])
-                new += records[len(records) - len(outcome.records) :] if outcome.new else []
-            if new:
-                self._observed.take(new[-1].recorded)
+        def then(placed: Placed | None) -> None:
+            if placed is None:
+                return
+            records = [Record(row, self._registry) for row in placed.records]
+            took_effect(records, bool(placed.new))
+            if placed.new:
+                self._observed.take(placed.new[-1].recorded)
                 if emit and self._hooks.any:
-                    hooks.extend(self._hooks.start(Appended(tuple(new), None), context))
+                    hooks.extend(self._hooks.start(Appended(tuple(records), None), context))
 
-        elsewhere = Elsewhere(requests, lambda: joined.commit(requests))
-        return self._committer.commit_elsewhere(elsewhere, then), hooks
+        elsewhere = Elsewhere(request, joined.commit)
+        committing = self._committer.commit_elsewhere(elsewhere, then)
+        await to_its_end(committing, leave=lambda: not elsewhere.begun)
+        return to_wait_for(hooks)
 
     def _begin(
         self, request: Append | Import, *, emit: bool, batch: str | None

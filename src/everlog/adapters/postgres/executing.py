@@ -15,18 +15,22 @@ import psycopg
 from psycopg import sql
 from psycopg.adapt import AdaptersMap
 from psycopg.rows import tuple_row
-from psycopg.types.bool import BoolBinaryLoader, BoolDumper, BoolLoader
+from psycopg.types.array import ListBinaryDumper, ListDumper
+from psycopg.types.bool import BoolBinaryDumper, BoolBinaryLoader, BoolDumper, BoolLoader
 from psycopg.types.numeric import (
     Int4BinaryLoader,
     Int8BinaryLoader,
     Int8Dumper,
+    IntBinaryDumper,
     IntDumper,
     IntLoader,
 )
 from psycopg.types.string import (
     ByteaBinaryLoader,
     ByteaLoader,
+    BytesBinaryDumper,
     BytesDumper,
+    StrBinaryDumper,
     StrDumper,
     TextBinaryLoader,
     TextLoader,
@@ -219,7 +223,19 @@ _LOADERS = (
     ("bool", BoolLoader),
     ("bool", BoolBinaryLoader),
 )
-_DUMPERS = ((str, StrDumper), (bytes, BytesDumper), (bool, BoolDumper), (int, IntDumper))
+_DUMPERS = (
+    # Of each type the last is what `%s` means, and the binary one what `%b` does.
+    (str, StrBinaryDumper),
+    (str, StrDumper),
+    (bytes, BytesBinaryDumper),
+    (bytes, BytesDumper),
+    (bool, BoolBinaryDumper),
+    (bool, BoolDumper),
+    (int, IntBinaryDumper),
+    (int, IntDumper),
+    (list, ListDumper),
+    (list, ListBinaryDumper),
+)
 
 
 async def _rows_of(cursor: psycopg.AsyncCursor[Row]) -> list[Row]:

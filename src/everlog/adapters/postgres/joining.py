@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import Any, TypeAlias
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from everlog.adapters.postgres import schema
 from everlog.adapters.postgres.connections import Place
-from everlog.adapters.postgres.executing import Executor, Script, Statement, ask, quoted
+from everlog.adapters.postgres.executing import Executor, Statement, ask, quoted
 from everlog.adapters.postgres.failures import as_storage_error, first_line, is_passing
+from everlog.adapters.postgres.theirs import TheirConnection
 from everlog.adapters.postgres.waking import Waker
 from everlog.adapters.postgres.writer import begun
-from everlog.adapters.postgres.writing import Found, Written, look, place, store
-from everlog.core.sequencer import Append, Identity, ids_of
+from everlog.adapters.postgres.writing import Written, look, place, store
+from everlog.core.sequencer import Append, Identity, Placed, ids_of
 from everlog.errors import EverlogError, InvalidInput, OutcomeUnknown, StorageFailed
-from everlog.ports.ledger import Outcome
-
-Theirs: TypeAlias = psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
 
 Settle: TypeAlias = Callable[[Written], Awaitable[bool]]
 """Finds out whether a transaction whose connection was lost has committed."""
@@ -42,154 +38,170 @@ class Joined:
         settle: Settle,
     ) -> None:
         """Raises `InvalidInput` for what is no connection of psycopg."""
-        if not isinstance(connection, (psycopg.AsyncConnection, psycopg.Connection)):
-            raise InvalidInput(
-                f"store.transaction takes a connection of psycopg 3, not {type(connection)!r:.80}; "
-                "of SQLAlchemy: (await connection.get_raw_connection()).driver_connection"
-            )
-        self._connection: Theirs = connection
+        self._connection = TheirConnection(connection, executor)
         self._place = at
         self._identity = identity
         self._now_ms = now_ms
-        self._executor = executor
         self._waker = waker
         self._settle = settle
+        self._mark = secrets.token_hex(8)
+        """What the transaction is known by, so that another is not taken for it."""
 
     async def begin(self) -> None:
         """Begins their transaction, if they have not; refuses one that events cannot join.
 
-        Raises `InvalidInput`, with the transaction as it was.
+        Raises `InvalidInput` or `StorageError`, with the transaction as it was.
         """
-        status = self._usable()
+        connection = self._connection
+        connection.check_usable()
+        theirs = connection.in_transaction
         try:
-            if status == TransactionStatus.IDLE and self._connection.autocommit:
-                await self._run(ask(schema.BEGIN))
-            values = {"head": f"{quoted(self._place.schema)}.ledger_head"}
-            [[isolation, read_only, head]] = await self._run(ask(schema.SELECT_THEIRS, values))
-            problem = ""
-            if isolation != "read committed":
-                problem = (
-                    f"the transaction is {isolation.upper()}, in which the head of the log would "
-                    "be read as it was when it began: use READ COMMITTED"
-                )
-            elif read_only != "off":
-                problem = "the transaction is read-only"
-            elif head is None or await self._run(ask(schema.SELECT_IDENTITY)) != [
-                (self._identity.ledger, self._identity.node, self._identity.epoch)
-            ]:
-                problem = f"its connection is to another database than {self._place}"
-        except psycopg.Error as error:
-            await self._back_to(status)
-            raise as_storage_error(error, str(self._place)) from error
+            with connection.not_stalled():
+                if not theirs and connection.autocommit:
+                    await connection.run(ask(schema.BEGIN))
+                await self._join()
+        except BaseException as error:
+            if not theirs:
+                await connection.roll_back()
+            connection.let_go()
+            if isinstance(error, psycopg.Error):
+                raise as_storage_error(error, str(self._place)) from error
+            raise
+
+    async def _join(self) -> None:
+        """Marks the transaction, or raises `InvalidInput` that says what is in the way."""
+        values: dict[str, object] = {"head": f"{quoted(self._place.schema)}.ledger_head"}
+        [theirs] = await self._connection.run(ask(schema.SELECT_THEIRS, values))
+        isolation, read_only, mark, head = theirs
+        problem = ""
+        if isolation not in ("read committed", "read uncommitted"):  # which PostgreSQL has as one
+            problem = (
+                f"it is {isolation.upper()}, in which the head of the log would be read as it was "
+                "when it began: use READ COMMITTED"
+            )
+        elif read_only != "off":
+            problem = "it is read-only"
+        elif mark:
+            problem = "another block of store.transaction(...) has it"
+        elif head is None or not await self._connection.run(ask(schema.MARK_THEIRS, self._marked)):
+            problem = f"its connection is to another database than {self._place}"
         if problem:
-            await self._back_to(status)
             raise InvalidInput(f"events cannot join this transaction: {problem}")
 
-    async def commit(self, requests: Sequence[Append]) -> Sequence[Outcome]:
+    @property
+    def _marked(self) -> dict[str, object]:
+        ledger = self._identity
+        return {
+            "mark": self._mark,
+            "ledger": ledger.ledger,
+            "node": ledger.node,
+            "epoch": ledger.epoch,
+        }
+
+    async def prepare(self) -> None:
+        """Has their deferred constraints checked, before the ledger's lock is waited for.
+
+        At the commit they could wait for the locks of somebody who waits for the ledger's; and what
+        they raise is theirs. Raises `InvalidInput`, `psycopg.Error`, or `StorageFailed` for a
+        connection that was lost.
+        """
+        connection = self._connection
+        connection.check_usable()
+        try:
+            [[mark]] = await connection.run(ask(schema.SELECT_MARK))
+            if mark == self._mark:
+                await connection.run(ask(schema.CHECK_CONSTRAINTS))
+        except psycopg.Error as error:
+            if connection.is_lost(error):
+                raise self._failed(error) from error
+            raise
+        if mark != self._mark:
+            raise InvalidInput(
+                "the block has ended its transaction, by a commit or a rollback of its own, so "
+                "the events cannot commit with it: nothing was appended; leave both to the block"
+            )
+
+    async def commit(self, request: Append | None) -> Placed | None:
         """Takes the lock, writes the events and commits: all of it, or nothing.
 
-        Raises what the first request that is refused ends with; then their transaction has been
-        rolled back, as it has with `StorageError`, except for `OutcomeUnknown`.
+        Raises what the request is refused with, or `StorageError`; then their transaction has been
+        rolled back, except with `OutcomeUnknown`.
         """
-        sent: Written | None = None
+        requests = [] if request is None else [request]
         try:
-            self._usable()
-            found: Found = await self._run(begun((self._lock,), look(requests)))
-            written: Written = await self._run(
-                place(requests, found, self._identity, self._now_ms(), identify=True)
-            )
-            for outcome in written.outcomes:
-                if isinstance(outcome, EverlogError):
-                    raise outcome
-            changed = bool(written.rows)
-            notification = [self._waker.notification] if changed else []
-            await self._run(store(written, notification))
-            sent = written
-            await self._end("commit")
-            self._waker.committed_elsewhere(changed)
-        except psycopg.Error as error:
-            lost = self._lost
+            with self._connection.not_stalled(besides_s=self._place.timeout_s):
+                written = await self._write(requests)
+                placed = _placed(written)
+                if placed is not None and not placed.new:
+                    await self.roll_back()  # what the block wrote was committed with the events
+                    return placed
+                await self._end(written, requests)
+        except BaseException as error:
             await self.roll_back()
-            if sent is not None and lost:
-                if await self._has_committed(sent, requests):
-                    committed: Sequence[Outcome] = sent.outcomes
-                    return committed
-                raise StorageFailed(
-                    f"{self._place}: the connection was lost at the commit; the transaction was "
-                    "rolled back, with what else it wrote: run it again"
-                ) from error
-            if is_passing(error):
-                raise StorageFailed(
-                    f"{self._place}: the transaction failed ({first_line(error)}) and was rolled "
-                    "back, with what else it wrote: run it again"
-                ) from error
-            raise as_storage_error(error, str(self._place)) from error
-        except BaseException:
-            await self.roll_back()
+            if isinstance(error, psycopg.Error):
+                raise self._failed(error) from error
             raise
-        return written.outcomes
+        self._connection.let_go()
+        self._waker.committed_elsewhere(bool(written.rows))
+        return placed
+
+    async def _write(self, requests: list[Append]) -> Written:
+        """Returns what the requests come to; it is stored, and takes effect with a commit."""
+        connection = self._connection
+        connection.check_usable()
+        values = self._place.patience | {"key": self._place.lock_key}
+        lock = Statement(schema.LOCK_AND_SET, values)
+        found = await connection.run(begun([lock], look(requests)))
+        now_ms = self._now_ms()
+        written = await connection.run(
+            place(requests, found, self._identity, now_ms, identify=True)
+        )
+        await connection.run(store(written, [self._waker.notification] if written.rows else []))
+        return written
+
+    async def _end(self, written: Written, requests: list[Append]) -> None:
+        """Commits. If the connection is lost meanwhile, finds out by another what became of it.
+
+        Returns or raises `psycopg.Error` accordingly, or `OutcomeUnknown` if it cannot be told.
+        """
+        connection = self._connection
+        try:
+            await connection.commit()
+        except psycopg.Error as error:
+            if not connection.is_lost(error):
+                raise
+            await connection.roll_back()
+            if connection.in_transaction:  # it would hold the lock
+                connection.cut()
+            try:
+                committed = await self._settle(written)
+            except (psycopg.Error, EverlogError) as unsettled:
+                raise OutcomeUnknown(ids_of(requests)) from unsettled
+            if not committed:
+                raise
 
     async def roll_back(self) -> None:
-        """Rolls their transaction back, as far as there is still one."""
-        with suppress(psycopg.Error):
-            if not self._connection.closed:
-                await self._end("rollback")
-
-    async def _has_committed(self, written: Written, requests: Sequence[Append]) -> bool:
+        """Rolls their transaction back, as far as there is still one; raises nothing."""
         try:
-            return await self._settle(written)
-        except (psycopg.Error, EverlogError) as error:
-            raise OutcomeUnknown(ids_of(requests)) from error
+            await self._connection.roll_back()
+        finally:
+            self._connection.let_go()
 
-    def _usable(self) -> TransactionStatus:
-        """Returns the status of their connection; raises `InvalidInput` if it cannot go on."""
-        connection = self._connection
-        status = connection.info.transaction_status
-        problem = ""
-        if connection.closed:
-            problem = "its connection is closed"
-        elif status == TransactionStatus.INERROR:
-            problem = "a statement in it has failed: roll it back first"
-        elif status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
-            problem = "its connection is in the middle of a statement"
-        elif getattr(connection, "_num_transactions", 0):
-            problem = (
-                "it is inside `connection.transaction()`, which commits by itself: "
-                "`async with store.transaction(connection)` takes its place"
+    def _failed(self, error: psycopg.Error) -> EverlogError:
+        """Returns the error of a transaction that has been rolled back."""
+        if is_passing(error) or self._connection.is_lost(error):
+            return StorageFailed(
+                f"{self._place}: the transaction failed ({first_line(error)}) and was rolled "
+                "back, with what else it wrote: run it again"
             )
-        elif connection.info.encoding != "utf-8":
-            problem = f"its connection speaks {connection.info.encoding}, not UTF-8"
-        if problem:
-            raise InvalidInput(f"events cannot join this transaction: {problem}")
-        return status
+        return as_storage_error(error, str(self._place))
 
-    @property
-    def _lock(self) -> Statement:
-        timeout = f"{max(1, int(self._place.timeout_s * 1000))}ms"
-        return Statement(schema.LOCK_IN_THEIRS, {"timeout": timeout, "key": self._place.lock_key})
 
-    @property
-    def _lost(self) -> bool:
-        connection = self._connection
-        return connection.closed or (
-            connection.info.transaction_status == TransactionStatus.UNKNOWN
-        )
-
-    async def _back_to(self, status: TransactionStatus) -> None:
-        """Ends what `begin` has begun; a transaction of theirs stays as it is."""
-        if status == TransactionStatus.IDLE:
-            await self.roll_back()
-
-    async def _run(self, script: Script[Any]) -> Any:
-        connection = self._connection
-        if isinstance(connection, psycopg.AsyncConnection):
-            return await self._executor.run(connection, script, alone=False)
-        # Whoever called waits: the connection is nobody else's until this is done.
-        return await asyncio.to_thread(self._executor.run_blocking, connection, script)
-
-    async def _end(self, how: str) -> None:
-        connection = self._connection
-        if isinstance(connection, psycopg.AsyncConnection):
-            await (connection.commit() if how == "commit" else connection.rollback())
-        else:
-            await asyncio.to_thread(connection.commit if how == "commit" else connection.rollback)
+def _placed(written: Written) -> Placed | None:
+    """Returns what became of the request, if there was one; raises what it was refused with."""
+    for outcome in written.outcomes:
+        if isinstance(outcome, EverlogError):
+            raise outcome
+        assert isinstance(outcome, Placed)
+        return outcome
+    return None

@@ -30,7 +30,8 @@ _DURABLE = (
 # In a statement of its own: the snapshot of the next is taken when the lock is held. A process that
 # is stopped in the middle must not hold it for ever.
 LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
-# The same where nothing can be set on a connection: behind a proxy that pools by transaction.
+# The same where nothing can be set on a connection: behind a proxy that pools by transaction, or
+# because the connection is somebody else's.
 _PATIENCE = (
     "set_config('lock_timeout', %(timeout)s, {local}), "
     "set_config('idle_in_transaction_session_timeout', %(idle)s, {local})"
@@ -42,17 +43,22 @@ LOCK_AND_SET = f"SELECT {_DURABLE}, {_PATIENCE}, pg_advisory_xact_lock(%(key)s)"
 SET_FOR_WRITING = (
     f"SELECT {_DURABLE}, {_PATIENCE}, set_config('plan_cache_mode', 'force_generic_plan', false)"
 ).replace("{local}", "false")
-# The same in somebody else's transaction, whose other settings are theirs.
-LOCK_IN_THEIRS = (
-    f"SELECT {_DURABLE}, set_config('lock_timeout', %(timeout)s, {{local}}), "
-    "pg_advisory_xact_lock(%(key)s)"
-).replace("{local}", "true")
 
-# Whether events may join a transaction of somebody else.
+# --- the transaction of somebody else ---
+
+# Whether events may join it.
 SELECT_THEIRS = (
     "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only'), "
-    "to_regclass(%(head)s)::text"
+    "current_setting('everlog.transaction', true), to_regclass(%(head)s)::text"
 )
+# A setting ends with the transaction, also if that is committed or rolled back behind our back.
+MARK_THEIRS = (
+    "SELECT set_config('everlog.transaction', %(mark)s, true) FROM {schema}.ledger_head "
+    "WHERE ledger = %(ledger)s AND node = %(node)s AND epoch = %(epoch)s"
+)
+SELECT_MARK = "SELECT current_setting('everlog.transaction', true)"
+# What a COMMIT would check, under the lock of the ledger.
+CHECK_CONSTRAINTS = "SET CONSTRAINTS ALL IMMEDIATE"
 
 # Not to_regclass: that may answer from what the session knew before it waited for the lock, as it
 # hears what others have created only when it locks a table.

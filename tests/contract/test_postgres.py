@@ -1,7 +1,7 @@
 """The PostgreSQL ledger keeps the whole contract, on the newest server and on older ones."""
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -12,29 +12,38 @@ from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
 from everlog.testing import PostgresServer
 from everlog.testing.contract import LedgerContract, StoreContract
-
-
-def schema_of(place: Path) -> str:
-    """Returns a schema for a place: another one for every test, the same for the same place."""
-    return "c" + hashlib.sha256(str(place).encode()).hexdigest()[:20]
+from tests.postgres_schemas import Schemas
 
 
 @pytest.fixture(scope="module")
-def url(each_postgres: PostgresServer) -> str:
-    return each_postgres.new_database()
+def schemas(each_postgres: PostgresServer) -> Iterator[Schemas]:
+    with closing(Schemas(each_postgres.new_database())) as schemas:
+        yield schemas
 
 
 class Bound:
     """What binds a contract to a server."""
 
     url: str
+    names: dict[Path, str]
+    """The schemas of this test's places."""
 
     @pytest.fixture(autouse=True)
-    def bind(self, url: str) -> None:
-        self.url = url
+    def bind(self, schemas: Schemas) -> Iterator[None]:
+        self.url = schemas.url
+        self.names = {}
+        self._take = schemas.take
+        yield
+        schemas.give_back(*self.names.values())
+
+    def schema_of(self, place: Path) -> str:
+        """Returns the schema of a place: nobody else's, and the same for the same place."""
+        if place not in self.names:
+            self.names[place] = self._take()
+        return self.names[place]
 
     async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
-        return await PostgresLedger.open(self.url, schema=schema_of(place), seams=seams)
+        return await PostgresLedger.open(self.url, schema=self.schema_of(place), seams=seams)
 
 
 class TestPostgres(Bound, StoreContract):
@@ -55,7 +64,7 @@ class TestPostgres(Bound, StoreContract):
 class TestPostgresWithoutPreparing(Bound, LedgerContract):
     async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
         return await PostgresLedger.open(
-            self.url, schema=schema_of(place), seams=seams, pooler="transaction"
+            self.url, schema=self.schema_of(place), seams=seams, pooler="transaction"
         )
 
 

@@ -12,6 +12,7 @@
     │   ├── InvalidName                a stream, relation, event id or type that cannot be one
     │   ├── InvalidExpectation         an `expect` that is not ANY, NEW, EXISTS or a version
     │   ├── InvalidStamp               text that is no hybrid logical clock stamp
+    │   ├── InvalidToken               text that is no resume token
     │   ├── NaiveDatetime              a datetime without a time zone
     │   ├── ClockAhead                 a foreign stamp lies too far in the future
     │   └── TamperedRecord             a record's content does not match its own hash
@@ -183,6 +184,16 @@ class InvalidStamp(InvalidInput):
     """Text that is no hybrid logical clock stamp."""
 
 
+class InvalidToken(InvalidInput):
+    """Text that is no resume token, or not any more.
+
+    >>> store.read(after="17")
+    Traceback (most recent call last):
+        ...
+    everlog.errors.InvalidToken: '17' is no resume token, or has been cut off or changed ...
+    """
+
+
 class NaiveDatetime(InvalidInput):
     """A datetime without a time zone: it names no moment."""
 
@@ -296,6 +307,43 @@ class PartialRetry(Conflict):
             f"{len(unknown)} are not (first: {unknown[0]!r}); repeat a call whole, or use new ids"
         )
         self.known, self.unknown = tuple(known), tuple(unknown)
+
+
+class LogDiverged(Conflict):
+    """The log is not the one that a reader has read: going on in it could skip records.
+
+    A server that failed over to a standby without its last records, or a backup that was restored,
+    gives other records the positions that a reader has seen already. Nothing was read. `position`
+    is where the reader was, `differs` what is another: `ledger`, `epoch`, `end` (the log ends
+    before it) or `chain` (another record, or another history before it).
+
+    >>> token = (await store.info()).token
+    >>> async with EventStore.open("memory:") as other:
+    ...     try:
+    ...         await other.read(after=token).to_list()
+    ...     except LogDiverged as error:
+    ...         print(error.position, error.differs)
+    2 ledger
+    """
+
+    def __init__(self, position: int, differs: str) -> None:
+        super().__init__(
+            f"the log is not the one that was read up to position {position}: "
+            + _DIVERGED[differs].format(position=position)
+            + ". Nothing was skipped: go on from the token of an earlier record that this log "
+            "still has, or make what was made of its records anew, from the beginning (after=0)"
+        )
+        self.position, self.differs = position, differs
+
+
+_DIVERGED = {
+    "ledger": "it is another ledger; check the store's URL",
+    "epoch": "it was restored or promoted since",
+    "end": "it ends before that; it lost its tail in a fail-over, is an older backup, or a standby "
+    "that is behind",
+    "chain": "it has another record there, or before it; it lost its tail in a fail-over, or is "
+    "an older backup, and others came in the place of what was read",
+}
 
 
 class NotFound(EverlogError, LookupError):

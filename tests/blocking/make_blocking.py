@@ -148,6 +148,7 @@ TWINS = [
                 )
                 return Reading(self._portal, reading)
             """,
+            "token": "return self._portal.here(self._store.token, record)",
             "transaction": """
                 if hasattr(connection, "__aenter__"):
                     raise InvalidInput(

@@ -308,7 +308,7 @@ class EventStore:
         streams: Sequence[str] | None = None,
         relation: str | None = None,
         types: Sequence[type[E]],
-        after: int = 0,
+        after: int | str = 0,
         until: int | None = None,
         as_of: datetime | str | None = None,
         limit: int | None = None,
@@ -323,7 +323,7 @@ class EventStore:
         streams: Sequence[str] | None = None,
         relation: str | None = None,
         types: Sequence[type[Any] | str] | None = None,
-        after: int = 0,
+        after: int | str = 0,
         until: int | None = None,
         as_of: datetime | str | None = None,
         limit: int | None = None,
@@ -337,7 +337,7 @@ class EventStore:
         streams: Sequence[str] | None = None,
         relation: str | None = None,
         types: Sequence[type[Any] | str] | None = None,
-        after: int = 0,
+        after: int | str = 0,
         until: int | None = None,
         as_of: datetime | str | None = None,
         limit: int | None = None,
@@ -346,14 +346,16 @@ class EventStore:
         """Reads records in order of position: of a stream, several, a relation, or all.
 
         - `types`: only these, as classes or type names
-        - `after`, `until`: only positions above, and up to and including, these
+        - `after`, `until`: only positions above, and up to and including, these; `after` may be a
+          resume token, see `token`
         - `as_of`: only what was created at or before a moment (an aware datetime, to the
           millisecond) or a stamp
         - `limit`: so many at most; `backwards`: the last first
 
         Reads nothing yet: `for record in store.read(...)`, or `.to_list()`, `.first()`.
         A stream that does not exist has no records. Raises `InvalidInput` for what cannot be asked,
-        such as `InvalidName`, `UnknownEvent`, `NaiveDatetime`.
+        such as `InvalidName`, `UnknownEvent`, `NaiveDatetime`, `InvalidToken`. Reading raises
+        `LogDiverged` if the log is not the one of the token, or became another between two pages.
 
         >>> for record in store.read("user-1", types=[EmailSet]):
         ...     print(record.position, record.data.root)
@@ -374,6 +376,43 @@ class EventStore:
             backwards=backwards,
         )
         return Reading(self._portal, reading)
+
+    def token(self, record: Record[Any]) -> str:
+        """Returns a resume token: with `after=` it goes on behind a record of this store.
+
+        Keep it with what is made of the records. A position would do as well, but for a server that
+        fails over without its last records, or an old backup that is restored: other records get
+        their positions then, and would be skipped. With a token `LogDiverged` is raised.
+
+        It is text for a URL, a file or a column, 92 characters, with no secret in it. That of the
+        head is `store.info().token`. Raises `InvalidInput` for a record that is not stored.
+
+        >>> record = store.read().first()
+        >>> token = store.token(record)
+        >>> [record.position for record in store.read(after=token)]
+        [2]
+        """
+        return self._portal.here(self._store.token, record)
+
+    def wait(self, *, after: int | str = 0, timeout_s: float = 60.0) -> int:
+        """Returns the head's position once it is past `after`, or after `timeout_s` seconds.
+
+        For who follows the log: it waits for what any process appends. `after` is a position or a
+        resume token. Raises `LogDiverged` if the log is not the one of the token, `InvalidInput`
+        for a time that is none or over a day, `StoreClosed` when the store is closed meanwhile.
+
+        >>> def follow(token: str) -> str:
+        ...     store.wait(after=token, timeout_s=5)
+        ...     for record in store.read(after=token):
+        ...         print(record.position)
+        ...         token = store.token(record)
+        ...     return token
+        >>> token = store.info().token
+        >>> [record] = store.append("user-1", EmailSet("jane@acme.com"))
+        >>> token = follow(token)
+        3
+        """
+        return self._portal.run(self._store.wait, after=after, timeout_s=timeout_s)
 
     def status(self, record: Record[Any]) -> Status:
         """Returns whether a record, from here or elsewhere, exists and is outdated here.

@@ -80,6 +80,9 @@ class Ledger:
         Without a cursor it begins, and fixes the selection's end at the head and its relation's
         streams as they are now; pass the returned selection and cursor for the next page. All pages
         together are one consistent prefix of the log. A page holds no resource.
+
+        Raises `LogDiverged` if the log that the page was read from has not the place that the
+        selection has `seen`: it is another history, and other records stand at its positions.
         """
         return self._portal.run(self._ledger.read, selection, cursor=cursor, size=size)
 

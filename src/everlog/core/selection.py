@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from everlog.core.record import StoredRecord
+from everlog.core.token import ResumeToken
 
 
 class Order(enum.Enum):
@@ -39,11 +40,11 @@ class Selection(NamedTuple):
     backwards: bool = False
     """From the last to the first; only in order of position."""
     order: Order = Order.POSITION
-
-    @property
-    def resolved(self) -> bool:
-        """Whether a first page has fixed its end and its streams."""
-        return self.until is not None and self.relation is None
+    seen: ResumeToken | None = None
+    """What the log must have had when a page was read: first what a reader brings along, then the
+    head of the first page, so that all pages are of one history."""
+    resolved: bool = False
+    """Whether a first page has fixed its end and its streams."""
 
 
 class Cursor(NamedTuple):

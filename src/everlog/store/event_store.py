@@ -20,6 +20,7 @@ from everlog.core.selection import Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.stamp import Clock, parse_stamp, receive
 from everlog.core.stream import ANY, Expectation, check_name
+from everlog.core.token import ResumeToken, encode
 from everlog.errors import InvalidInput, MisusedStore, ReadOnlyAggregate, UnsavedEvents
 from everlog.ports.ledger import Capabilities, Ledger
 from everlog.ports.owner import Owner
@@ -31,7 +32,7 @@ from everlog.store.ids import IdSource
 from everlog.store.observing import Observed
 from everlog.store.opening import Opening, SnapshotPolicy, check_offset, check_policy
 from everlog.store.preparing import Preparer, To
-from everlog.store.reading import Reading, select
+from everlog.store.reading import Reading, check_timeout, place_of, select
 from everlog.store.relations import Relations
 from everlog.store.saving import Saving
 from everlog.store.snapshots import Snapshots
@@ -88,6 +89,8 @@ class StoreInfo:
     """The greatest stamp that it has given or received."""
     clock_ahead_ms: int
     """How far that lies ahead of the wall clock; more than a moment means a clock was set back."""
+    token: str
+    """The resume token of the last record: a reader goes on with what comes next."""
 
 
 class EventStore:
@@ -398,7 +401,7 @@ class EventStore:
         streams: Sequence[str] | None = None,
         relation: str | None = None,
         types: Sequence[type[E]],
-        after: int = 0,
+        after: int | str = 0,
         until: int | None = None,
         as_of: datetime | str | None = None,
         limit: int | None = None,
@@ -412,7 +415,7 @@ class EventStore:
         streams: Sequence[str] | None = None,
         relation: str | None = None,
         types: Sequence[type[Any] | str] | None = None,
-        after: int = 0,
+        after: int | str = 0,
         until: int | None = None,
         as_of: datetime | str | None = None,
         limit: int | None = None,
@@ -425,7 +428,7 @@ class EventStore:
         streams: Sequence[str] | None = None,
         relation: str | None = None,
         types: Sequence[type[Any] | str] | None = None,
-        after: int = 0,
+        after: int | str = 0,
         until: int | None = None,
         as_of: datetime | str | None = None,
         limit: int | None = None,
@@ -434,14 +437,16 @@ class EventStore:
         """Reads records in order of position: of a stream, several, a relation, or all.
 
         - `types`: only these, as classes or type names
-        - `after`, `until`: only positions above, and up to and including, these
+        - `after`, `until`: only positions above, and up to and including, these; `after` may be a
+          resume token, see `token`
         - `as_of`: only what was created at or before a moment (an aware datetime, to the
           millisecond) or a stamp
         - `limit`: so many at most; `backwards`: the last first
 
         Reads nothing yet: `async for record in store.read(...)`, or `.to_list()`, `.first()`.
         A stream that does not exist has no records. Raises `InvalidInput` for what cannot be asked,
-        such as `InvalidName`, `UnknownEvent`, `NaiveDatetime`.
+        such as `InvalidName`, `UnknownEvent`, `NaiveDatetime`, `InvalidToken`. Reading raises
+        `LogDiverged` if the log is not the one of the token, or became another between two pages.
 
         >>> async for record in store.read("user-1", types=[EmailSet]):
         ...     print(record.position, record.data.root)
@@ -463,6 +468,55 @@ class EventStore:
             backwards=backwards,
         )
         return Reading(self._ledger, self._registry, selection, self._observed.take)
+
+    def token(self, record: Record[Any]) -> str:
+        """Returns a resume token: with `after=` it goes on behind a record of this store.
+
+        Keep it with what is made of the records. A position would do as well, but for a server that
+        fails over without its last records, or an old backup that is restored: other records get
+        their positions then, and would be skipped. With a token `LogDiverged` is raised.
+
+        It is text for a URL, a file or a column, 92 characters, with no secret in it. That of the
+        head is `(await store.info()).token`. Raises `InvalidInput` for a record that is not stored.
+
+        >>> record = await store.read().first()
+        >>> token = store.token(record)
+        >>> [record.position async for record in store.read(after=token)]
+        [2]
+        """
+        self._owner.check()
+        row, identity = record.stored, self._ledger.identity
+        if row.position == 0:
+            raise InvalidInput(f"{record!r} is not stored yet; take the record that append returns")
+        return encode(ResumeToken(identity.ledger, identity.epoch, row.position, row.chain))
+
+    async def wait(self, *, after: int | str = 0, timeout_s: float = 60.0) -> int:
+        """Returns the head's position once it is past `after`, or after `timeout_s` seconds.
+
+        For who follows the log: it waits for what any process appends. `after` is a position or a
+        resume token. Raises `LogDiverged` if the log is not the one of the token, `InvalidInput`
+        for a time that is none or over a day, `StoreClosed` when the store is closed meanwhile.
+
+        >>> async def follow(token: str) -> str:
+        ...     await store.wait(after=token, timeout_s=5)
+        ...     async for record in store.read(after=token):
+        ...         print(record.position)
+        ...         token = store.token(record)
+        ...     return token
+        >>> token = (await store.info()).token
+        >>> [record] = await store.append("user-1", EmailSet("jane@acme.com"))
+        >>> token = await follow(token)
+        3
+        """
+        self._owner.check()
+        position, seen = place_of(after)
+        check_timeout(timeout_s)
+        if seen is not None:
+            await self._require(seen)
+        head = await self._ledger.wait(position, timeout_s=timeout_s)
+        if seen is not None and head < position:  # it lost its tail meanwhile
+            await self._require(seen)
+        return head
 
     async def status(self, record: Record[Any]) -> Status:
         """Returns whether a record, from here or elsewhere, exists and is outdated here.
@@ -719,6 +773,7 @@ class EventStore:
             chain=head.chain.hex(),
             clock=head.clock,
             clock_ahead_ms=max(0, ms - self._seams.now_ms()),
+            token=encode(ResumeToken(identity.ledger, identity.epoch, head.position, head.chain)),
         )
 
     def observe(self, record: Record[Any] | str) -> None:
@@ -833,6 +888,10 @@ class EventStore:
         await self.snapshots.create(type(aggregate), aggregate.log.stream)
 
     # --- below ---
+
+    async def _require(self, seen: ResumeToken) -> None:
+        """Raises `LogDiverged` unless the log has the place."""
+        await self._ledger.read(Selection(limit=0, seen=seen), size=1)
 
     async def _idle(self) -> None:
         """Returns when nothing is being written and no hook runs."""

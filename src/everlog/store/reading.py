@@ -11,6 +11,7 @@ from everlog.core.record import Record, StoredRecord
 from everlog.core.selection import Cursor, Selection, page_records
 from everlog.core.stamp import moment_bound
 from everlog.core.stream import check_name
+from everlog.core.token import ResumeToken, decode
 from everlog.errors import InvalidInput
 from everlog.ports.ledger import Ledger
 
@@ -123,7 +124,7 @@ def select(
     streams: Sequence[str] | None = None,
     relation: str | None = None,
     types: Sequence[type[Any] | str] | None = None,
-    after: int = 0,
+    after: int | str = 0,
     until: int | None = None,
     as_of: datetime | str | None = None,
     limit: int | None = None,
@@ -143,18 +144,36 @@ def select(
         raise InvalidInput(f"streams= is a list of names; for one stream pass {streams!r} itself")
     if isinstance(types, (str, type)):
         raise InvalidInput("types= is a list of event classes or type names, not a single one")
+    position, seen = place_of(after)
     return Selection(
         streams=None
         if streams is None
         else tuple(dict.fromkeys(check_name("stream", name) for name in streams)),
         relation=None if relation is None else check_name("relation", relation),
         types=None if types is None else tuple(registry.name_of(entry) for entry in types),
-        after=_whole("after", after),
+        after=position,
         until=None if until is None else _whole("until", until),
         as_of=None if as_of is None else moment_bound(as_of, where="as_of"),
         limit=None if limit is None else _whole("limit", limit),
         backwards=bool(backwards),
+        seen=seen,
     )
+
+
+def place_of(after: int | str) -> tuple[int, ResumeToken | None]:
+    """Returns the position of a position or resume token, and the token; raises `InvalidInput`."""
+    if isinstance(after, str):
+        seen = decode(after)
+        return seen.position, seen
+    return _whole("after", after), None
+
+
+def check_timeout(timeout_s: float) -> None:
+    """Raises `InvalidInput` for what is no time to wait, in seconds, of a day at most."""
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInput(f"timeout_s={timeout_s!r} must be a number of seconds")
+    if not 0 <= timeout_s <= 86_400:
+        raise InvalidInput(f"timeout_s={timeout_s} must be from 0 to 86400 seconds")
 
 
 def _whole(name: str, value: object) -> int:

@@ -68,7 +68,8 @@ async def verify(ledger: Ledger, progress: Callable[[int, int], None] | None) ->
         check.begin(await ledger.head())
     except DAMAGE as error:
         check.found(None, f"the head cannot be read: {error}")
-    selection, cursor = Selection(until=check.until), None
+    # As if a first page had fixed its end: that asks for the head, which may be what is damaged.
+    selection, cursor = Selection(until=check.until, resolved=True), None
     async with OwnThread() as thread:
         while True:
             try:
@@ -93,7 +94,7 @@ async def verify(ledger: Ledger, progress: Callable[[int, int], None] | None) ->
 async def _find_unreadable(ledger: Ledger, check: _Check, first: Exception) -> None:
     """Goes on record by record up to the first that cannot be read."""
     while check.position < check.until:
-        here = Selection(after=check.position, until=check.position + 1)
+        here = Selection(after=check.position, until=check.position + 1, resolved=True)
         try:
             page = await ledger.read(here, size=1)
         except DAMAGE as error:

@@ -48,12 +48,12 @@ class MemoryLedger:
     async def read(
         self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
     ) -> Page:
-        return reading.read_page(self._open(), selection, cursor, size)
+        return reading.read_page(self._open(), self._identity, selection, cursor, size)
 
     async def fold_from(
         self, selection: Selection, key: SnapshotKey | None, *, size: int = 500
     ) -> FoldStart:
-        return reading.fold_start(self._open(), selection, key, size)
+        return reading.fold_start(self._open(), self._identity, selection, key, size)
 
     async def find(self, ids: Sequence[str]) -> Sequence[StoredRecord | None]:
         tables = self._open()

@@ -10,14 +10,24 @@ from everlog.adapters.memory.tables import Tables
 from everlog.core.fold_order import LATE, ON_TIME, merge
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Order, Page, Selection, page_size
+from everlog.core.sequencer import Identity
 from everlog.core.snapshot import SnapshotKey, overtakes, reaches_past
+from everlog.core.token import ResumeToken, require
 from everlog.ports.ledger import FoldStart
 
 
-def read_page(tables: Tables, selection: Selection, cursor: Cursor | None, size: int) -> Page:
+def read_page(
+    tables: Tables, identity: Identity, selection: Selection, cursor: Cursor | None, size: int
+) -> Page:
     """Returns the next page."""
+    if selection.seen is not None:
+        _require(tables, identity, selection.seen)
     if not selection.resolved:
-        selection = _resolve(tables, selection)
+        selection = _resolve(tables, identity, selection)
+    return _page(tables, selection, cursor, size)
+
+
+def _page(tables: Tables, selection: Selection, cursor: Cursor | None, size: int) -> Page:
     size = page_size(selection, cursor, size)
     if size == 0 or selection.streams == ():
         return Page((), selection, None)
@@ -31,12 +41,14 @@ def read_page(tables: Tables, selection: Selection, cursor: Cursor | None, size:
 
 
 def fold_start(
-    tables: Tables, selection: Selection, key: SnapshotKey | None, size: int
+    tables: Tables, identity: Identity, selection: Selection, key: SnapshotKey | None, size: int
 ) -> FoldStart:
     """Returns a snapshot that holds and the first page after it."""
+    if selection.seen is not None:
+        _require(tables, identity, selection.seen)
     relation = selection.relation
     revision = 0 if relation is None else tables.revisions.get(relation, 0)
-    resolved = _resolve(tables, selection)
+    resolved = _resolve(tables, identity, selection)
     snapshot = None if key is None else tables.snapshots.get(key)
     if (
         snapshot is not None
@@ -44,20 +56,32 @@ def fold_start(
         and not reaches_past(snapshot, resolved)
     ):
         after = resolved._replace(after=max(resolved.after, snapshot.position))
-        page = read_page(tables, after, None, size)
+        page = _page(tables, after, None, size)
         if not overtakes(page.records, snapshot):
             return FoldStart(snapshot, page, revision)
-    return FoldStart(None, read_page(tables, resolved, None, size), revision)
+    return FoldStart(None, _page(tables, resolved, None, size), revision)
 
 
-def _resolve(tables: Tables, selection: Selection) -> Selection:
+def _resolve(tables: Tables, identity: Identity, selection: Selection) -> Selection:
     head = tables.head.position
     until = head if selection.until is None else min(selection.until, head)
     streams = selection.streams
     if selection.relation is not None:
         related = tables.streams_of([selection.relation])
         streams = tuple(related if streams is None else sorted({*related} & {*streams}))
-    return selection._replace(until=until, streams=streams, relation=None)
+    chain = tables.chain_at(until)
+    seen = None if chain is None else ResumeToken(identity.ledger, identity.epoch, until, chain)
+    return selection._replace(until=until, streams=streams, relation=None, seen=seen, resolved=True)
+
+
+def _require(tables: Tables, identity: Identity, seen: ResumeToken) -> None:
+    require(
+        seen,
+        ledger=identity.ledger,
+        epoch=identity.epoch,
+        position=tables.head.position,
+        chain=tables.chain_at(seen.position),
+    )
 
 
 def _page_by_position(

@@ -30,6 +30,10 @@ class Tables:
     revisions: dict[str, int] = field(default_factory=dict[str, int])
     snapshots: dict[SnapshotKey, Snapshot] = field(default_factory=dict[SnapshotKey, Snapshot])
 
+    def chain_at(self, position: int) -> bytes | None:
+        """Returns the chain of the record at a position; None if there is none."""
+        return self.records[position - 1].chain if 0 < position <= len(self.records) else None
+
     def streams_of(self, relations: Iterable[str]) -> list[str]:
         """Returns the streams in any of the relations, sorted."""
         none: set[str] = set()

@@ -19,6 +19,7 @@ from everlog.core.record import DATA, META, StoredRecord
 from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
 from everlog.core.sequencer import Head
 from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, overtakes, reaches_past
+from everlog.core.token import ResumeToken, require
 from everlog.ports.ledger import FoldStart, Problem
 
 Run = tuple[list[StoredRecord], bool]
@@ -27,21 +28,24 @@ Run = tuple[list[StoredRecord], bool]
 
 def read_page(selection: Selection, cursor: Cursor | None, size: int) -> Script[Page]:
     """Gives the next page."""
+    seen = selection.seen
     if not selection.resolved:
-        values = {"relation": selection.relation}
-        [row] = yield from ask(schema.SELECT_BEGINNING, values)
+        [row] = yield from ask(schema.SELECT_BEGINNING, _beginning(selection))
         selection = _resolved(selection, *row)
-    return (yield from _page(selection, cursor, size))
+    page = yield from _page(selection, cursor, size)
+    if seen is not None:
+        yield from _require(seen)
+    return page
 
 
 def fold_start(selection: Selection, key: SnapshotKey | None, size: int) -> Script[FoldStart]:
     """Gives a snapshot that holds and the first page after it."""
-    values = key_values(_NO_KEY if key is None else key)
-    values["relation"] = selection.relation
+    values = key_values(_NO_KEY if key is None else key) | _beginning(selection)
     [row] = yield from ask(schema.SELECT_FOLD_BEGINNING, values)
-    position, members, revision, *found = row
+    ledger, epoch, end, chain, members, revision, *found = row
     snapshot = None if key is None or found[0] is None else Snapshot(key, *found)
-    resolved = _resolved(selection, position, members)
+    resolved = _resolved(selection, ledger, epoch, end, chain, members)
+    start: FoldStart | None = None
     if (
         snapshot is not None
         and snapshot.revision == revision
@@ -50,9 +54,13 @@ def fold_start(selection: Selection, key: SnapshotKey | None, size: int) -> Scri
         after = resolved._replace(after=max(resolved.after, snapshot.position))
         page = yield from _page(after, None, size)
         if not overtakes(page.records, snapshot):
-            return FoldStart(snapshot, page, revision)
-    page = yield from _page(resolved, None, size)
-    return FoldStart(None, page, revision)
+            start = FoldStart(snapshot, page, revision)
+    if start is None:
+        page = yield from _page(resolved, None, size)
+        start = FoldStart(None, page, revision)
+    if selection.seen is not None:
+        yield from _require(selection.seen)
+    return start
 
 
 _NO_KEY = SnapshotKey("", "", 0, "", "")
@@ -117,13 +125,41 @@ def check() -> Script[list[Problem]]:
     return problems
 
 
-def _resolved(selection: Selection, position: int, members: str | None) -> Selection:
-    until = position if selection.until is None else min(selection.until, position)
+def _beginning(selection: Selection) -> dict[str, object]:
+    """Returns the values of the statement with which a read begins."""
+    until = _LAST if selection.until is None else selection.until
+    return {"relation": selection.relation, "until": until}
+
+
+_LAST = 2**63 - 1
+
+
+def _resolved(
+    selection: Selection,
+    ledger: str,
+    epoch: str,
+    end: int,
+    chain: bytes | None,
+    members: str | None,
+) -> Selection:
     streams = selection.streams
     if selection.relation is not None:
         related: list[str] = json.loads(members) if members else []
         streams = tuple(related if streams is None else sorted({*related} & {*streams}))
-    return selection._replace(until=until, streams=streams, relation=None)
+    # Without a record at its end the log is empty, or damaged.
+    seen = None if chain is None else ResumeToken(ledger, epoch, end, chain)
+    return selection._replace(until=end, streams=streams, relation=None, seen=seen, resolved=True)
+
+
+def _require(seen: ResumeToken) -> Script[None]:
+    """Raises `LogDiverged` unless the log has the place.
+
+    Asked behind the page: between two statements a proxy may have gone over to another server, from
+    the one that failed to the one that took its place, and never back.
+    """
+    values = {"position": seen.position}
+    [[ledger, epoch, position, chain]] = yield from ask(schema.SELECT_PLACE, values)
+    require(seen, ledger=ledger, epoch=epoch, position=position, chain=chain)
 
 
 def _page(selection: Selection, cursor: Cursor | None, size: int) -> Script[Page]:

@@ -278,14 +278,24 @@ _MEMBERS = (
     "(SELECT json_agg(r.stream ORDER BY r.stream)::text FROM {schema}.relations AS r "
     "WHERE r.relation = %(relation)s)"
 )
-SELECT_BEGINNING = f"SELECT h.position, {_MEMBERS} FROM {{schema}}.ledger_head AS h"
+# Where it ends, and in which history.
+_END = (
+    "h.ledger, h.epoch, least(h.position, %(until)s), "
+    "(SELECT r.chain FROM {schema}.records AS r WHERE r.position = least(h.position, %(until)s))"
+)
+SELECT_BEGINNING = f"SELECT {_END}, {_MEMBERS} FROM {{schema}}.ledger_head AS h"
 SELECT_FOLD_BEGINNING = (
-    f"SELECT h.position, {_MEMBERS}, coalesce((SELECT v.revision "
+    f"SELECT {_END}, {_MEMBERS}, coalesce((SELECT v.revision "
     "FROM {schema}.relation_revisions AS v WHERE v.relation = %(relation)s), 0), "
     "s.position, s.created, s.id, s.version, s.count, s.revision, s.state "
     "FROM {schema}.ledger_head AS h LEFT JOIN {schema}.snapshots AS s ON s.scope = %(scope)s "
     "AND s.reducer = %(reducer)s AND s.reducer_version = %(reducer_version)s "
     "AND s.shape = %(shape)s AND s.filter = %(filter)s"
+)
+# In which history a position stands.
+SELECT_PLACE = (
+    "SELECT h.ledger, h.epoch, h.position, (SELECT r.chain FROM {schema}.records AS r "
+    "WHERE r.position = %(position)s) FROM {schema}.ledger_head AS h"
 )
 SELECT_REGISTER = (
     "SELECT created, id FROM {schema}.registers "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from everlog.adapters.sqlite import schema
@@ -14,6 +15,7 @@ from everlog.core.record import DATA, META, StoredRecord
 from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
 from everlog.core.sequencer import Head, Place
 from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, overtakes, reaches_past
+from everlog.core.token import ResumeToken, require
 from everlog.ports.ledger import FoldStart, Problem
 
 T = TypeVar("T")
@@ -42,10 +44,14 @@ def read_page(
     connection: sqlite3.Connection, selection: Selection, cursor: Cursor | None, size: int
 ) -> Page:
     """Returns the next page."""
-    if selection.resolved:
+    if selection.resolved and selection.seen is None:
         return _page(connection, selection, cursor, size)
     with one_moment(connection):
-        return _page(connection, _resolve(connection, selection), cursor, size)
+        if selection.seen is not None:
+            _require(connection, selection.seen)
+        if selection.resolved:
+            return _page(connection, selection, cursor, size)
+        return _first(connection, _resolve(connection, selection), size)
 
 
 def fold_start(
@@ -53,6 +59,8 @@ def fold_start(
 ) -> FoldStart:
     """Returns a snapshot that holds and the first page after it."""
     with one_moment(connection):
+        if selection.seen is not None:
+            _require(connection, selection.seen)
         revision = 0
         if selection.relation is not None:
             row = connection.execute(schema.SELECT_REVISION, (selection.relation,)).fetchone()
@@ -69,10 +77,10 @@ def fold_start(
             and not reaches_past(snapshot, resolved)
         ):
             after = resolved._replace(after=max(resolved.after, snapshot.position))
-            page = _page(connection, after, None, size)
+            page = _first(connection, after, size)
             if not overtakes(page.records, snapshot):
                 return FoldStart(snapshot, page, revision)
-        return FoldStart(None, _page(connection, resolved, None, size), revision)
+        return FoldStart(None, _first(connection, resolved, size), revision)
 
 
 def find(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRecord | None]:
@@ -176,7 +184,27 @@ def _resolve(
     if selection.relation is not None:
         related = names(connection, schema.SELECT_STREAMS_OF, [selection.relation])
         streams = tuple(related if streams is None else sorted({*related} & {*streams}))
-    return selection._replace(until=until, streams=streams, relation=None)
+    return selection._replace(until=until, streams=streams, relation=None, resolved=True)
+
+
+def _first(connection: sqlite3.Connection, selection: Selection, size: int) -> Page:
+    """Returns the first page; the others will be read from the log in which this one ends."""
+    page = _page(connection, selection, None, size)
+    if page.cursor is None:
+        return page
+    assert selection.until is not None
+    ledger, epoch, _, chain = connection.execute(schema.SELECT_PLACE, (selection.until,)).fetchone()
+    # Without a record at its end the log is damaged, and whoever reads it may want to know how.
+    seen = None if chain is None else ResumeToken(ledger, epoch, selection.until, chain)
+    return replace(page, selection=selection._replace(seen=seen))
+
+
+def _require(connection: sqlite3.Connection, seen: ResumeToken) -> None:
+    """Raises `LogDiverged` unless the log has the place."""
+    ledger, epoch, position, chain = connection.execute(
+        schema.SELECT_PLACE, (seen.position,)
+    ).fetchone()
+    require(seen, ledger=ledger, epoch=epoch, position=position, chain=chain)
 
 
 def _page(

@@ -133,6 +133,10 @@ SELECT_FOR_ONE = (
     "EXISTS (SELECT 1 FROM records WHERE id = ?) FROM ledger"
 )
 SELECT_POSITION = "SELECT position FROM ledger"
+# In which history a position stands.
+SELECT_PLACE = (
+    "SELECT id, epoch, position, (SELECT chain FROM records WHERE records.position = ?) FROM ledger"
+)
 UPDATE_HEAD = (
     "UPDATE ledger SET position = ?, chain = ?, clock = ?, newest_created = ?, newest_id = ?"
 )

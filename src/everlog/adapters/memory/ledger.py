@@ -11,7 +11,7 @@ from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
-from everlog.errors import NotSupported
+from everlog.errors import NotSupported, StoreClosed
 from everlog.ports.ledger import Capabilities, FoldStart, Joined, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
@@ -99,7 +99,7 @@ class MemoryLedger:
     async def close(self) -> None:
         if not self._owner.forked:
             self._owner.closed = True
-            await self._waiting.close()
+            await self._waiting.close(StoreClosed("the store in memory was closed meanwhile"))
 
     async def _position(self) -> int:
         return self._tables.head.position

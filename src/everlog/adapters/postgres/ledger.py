@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from contextvars import Context
 from typing import NoReturn, TypeVar
 
@@ -202,6 +201,8 @@ class PostgresLedger:
         self._owner.closed = True
         await self._waker.close()
         async with self._writing:  # behind whatever is still being written
+            if self._pool is not None:
+                await self._waker.settle()
             if self._writer is not None:
                 await self._writer.close()
         if self._pool is not None:
@@ -257,8 +258,19 @@ class PostgresLedger:
         return await self._look(reading.position)
 
     async def _tell(self, notification: Statement) -> None:
-        with suppress(StorageFailed):
-            await self._look(lambda: ask(notification.template, notification.values))
+        """Sends a NOTIFY, if a connection can be had: polling is the truth."""
+        assert self._pool is not None
+        for _ in range(self._place.readers + 1):  # all that are kept may have been lost
+            try:
+                async with self._pool.connection(timeout=1.0) as connection:
+                    await self._executor.run(
+                        connection, ask(notification.template, notification.values)
+                    )
+            except (PoolTimeout, PoolClosed):
+                return
+            except psycopg.Error:
+                continue
+            return
 
 
 async def _refuse(error: MisusedStore) -> NoReturn:

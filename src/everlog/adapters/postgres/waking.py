@@ -14,6 +14,7 @@ import psycopg
 from everlog.adapters.postgres import schema
 from everlog.adapters.postgres.connections import Place, connect
 from everlog.adapters.postgres.executing import Statement
+from everlog.errors import StoreClosed
 from everlog.ports.waiting import Waiting
 
 QUIET_S = 0.005
@@ -40,7 +41,7 @@ class Waker:
         look: Callable[[], Awaitable[int]],
         notify: Callable[[Statement], Awaitable[object]],
     ) -> None:
-        """`notify` runs the statement of a NOTIFY that no commit has carried."""
+        """`notify` runs the statement of a NOTIFY that no commit has carried, if it can."""
         self._place = place
         self._notify = notify
         self._waiting = Waiting(look, poll_s=self._poll_s)
@@ -92,21 +93,28 @@ class Waker:
 
     async def wait(self, position: int, timeout_s: float) -> int:
         """Returns the position of the head once it is past `position`, or after the time."""
-        if self._listener is None and self._place.pooler == "none":
+        if self._place.pooler == "none" and (self._listener is None or self._listener.done()):
             loop = asyncio.get_running_loop()
             self._listener = loop.create_task(self._listen(), context=Context())
         return await self._waiting.wait(position, timeout_s)
 
     async def close(self) -> None:
         """Stops listening and waiting."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait([self._listener])
+        await self._waiting.close(StoreClosed(f"the store on {self._place} was closed meanwhile"))
+
+    async def settle(self) -> None:
+        """Tells at once what was to be told later; to be called behind all commits."""
         if self._timer is not None:
             self._timer.cancel()
-        tasks = [task for task in (self._listener, self._telling) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        await self._waiting.close()
+            self._timer = None
+        if self._sent_at < self._committed_at:
+            self._sent_at = time.monotonic()
+            await self._notify(self.notification)
+        elif self._telling is not None:
+            await asyncio.wait([self._telling])
 
     def _poll_s(self) -> float:
         return POLL_LISTENING_S if self._listening else POLL_S
@@ -124,9 +132,7 @@ class Waker:
             self._telling = loop.create_task(self._tell(), context=Context())
 
     async def _tell(self) -> None:
-        # A hint is lost with the server, and polling is the truth.
-        with suppress(psycopg.Error, OSError):
-            await self._notify(self.notification)
+        await self._notify(self.notification)
 
     async def _listen(self) -> None:
         pause_s = 0.05

@@ -34,7 +34,7 @@ from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
-from everlog.errors import CannotOpen, EverlogError, MisusedStore, NotSupported
+from everlog.errors import CannotOpen, EverlogError, MisusedStore, NotSupported, StoreClosed
 from everlog.ports.ledger import Capabilities, FoldStart, Joined, Outcome, Problem, Request
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
@@ -185,7 +185,7 @@ class SqliteLedger:
         if self._owner.closed or self._owner.forked:
             return
         self._owner.closed = True
-        await self._waiting.close()
+        await self._waiting.close(StoreClosed(f"the store on {self.path} was closed meanwhile"))
         # Behind whatever is still being written; shielded, so that a cancelled close still closes.
         closing = self._writing.run(self._close)
         self._writing.stop()  # takes no more, and its thread ends after the last

@@ -33,10 +33,12 @@ pytest.register_assert_rewrite(
             "portability",
             "reading",
             "relating",
+            "resuming",
             "retrying",
             "scene",
             "snapshotting",
             "verifying",
+            "waiting",
         )
     )
 )
@@ -54,10 +56,12 @@ from everlog.testing.contract.paging import Paging  # noqa: E402
 from everlog.testing.contract.portability import Portability  # noqa: E402
 from everlog.testing.contract.reading import ReadingRecords  # noqa: E402
 from everlog.testing.contract.relating import Relating  # noqa: E402
+from everlog.testing.contract.resuming import Resuming  # noqa: E402
 from everlog.testing.contract.retrying import Retrying  # noqa: E402
 from everlog.testing.contract.scene import Contract, Scene  # noqa: E402
 from everlog.testing.contract.snapshotting import Snapshotting  # noqa: E402
 from everlog.testing.contract.verifying import Verifying  # noqa: E402
+from everlog.testing.contract.waiting import WaitingForRecords  # noqa: E402
 
 __all__ = ["Contract", "LedgerContract", "Scene", "StoreContract"]
 
@@ -71,6 +75,8 @@ class StoreContract(
     Expecting,
     Retrying,
     ReadingRecords,
+    Resuming,
+    WaitingForRecords,
     Folding,
     Relating,
     Snapshotting,

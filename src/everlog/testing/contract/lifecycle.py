@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from everlog.core.event import Registry
+from everlog.core.record import Record
 from everlog.core.selection import Selection
 from everlog.core.snapshot import SnapshotKey
 from everlog.errors import ForkedConnection, StoreClosed, WrongEventLoop, WrongVersion
@@ -39,6 +41,7 @@ LEDGER_CALLS: dict[str, Callable[[Ledger], Awaitable[object]]] = {
     "relations_of": lambda ledger: ledger.relations_of(["s"]),
     "find_snapshot": lambda ledger: ledger.find_snapshot(KEY),
     "head": lambda ledger: ledger.head(),
+    "wait": lambda ledger: ledger.wait(0, timeout_s=0),
     "check": lambda ledger: ledger.check(),
     "backup": lambda ledger: ledger.backup("nowhere"),
 }
@@ -47,6 +50,7 @@ LEDGER_CALLS: dict[str, Callable[[Ledger], Awaitable[object]]] = {
 def store_calls(store: EventStore) -> dict[str, Callable[[], Awaitable[object]]]:
     """Returns a call of every method of a store."""
     past = store.past("a", Noted(1), created="0" * 32)
+    stored = Record[Any](past.stored._replace(position=1, chain=bytes(32)), Registry([]))
     reducer = Counting().reducer
     reading = store.read()
 
@@ -55,6 +59,9 @@ def store_calls(store: EventStore) -> dict[str, Callable[[], Awaitable[object]]]
 
     async def use_past() -> object:
         return store.past("a", Noted(1), created="0" * 32)
+
+    async def token() -> object:
+        return store.token(stored)
 
     async def append_many() -> object:
         return await store.append_many([])
@@ -66,6 +73,8 @@ def store_calls(store: EventStore) -> dict[str, Callable[[], Awaitable[object]]]
         "past": use_past,
         "read": read,
         "a reading begun before": reading.to_list,
+        "token": token,
+        "wait": lambda: store.wait(timeout_s=0),
         "status": lambda: store.status(past),
         "find": lambda: store.find("x"),
         "reduce": lambda: store.reduce(reducer, "a"),

@@ -12,10 +12,10 @@ import secrets
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from everlog.adapters.postgres.migrating import shipped
+from everlog.adapters.postgres.steps import shipped
 
 # What the migration says of a head with nothing behind it.
-[_BEGINNING] = re.findall(r'INSERT INTO :"schema"\.ledger_head .*?;', shipped()[0].sql, re.DOTALL)
+[_BEGINNING] = re.findall(r'INSERT INTO :"schema"\.ledger_head .*?;', shipped()[0].text, re.DOTALL)
 
 
 class Schemas:

@@ -60,7 +60,7 @@ async def diverge(common: Sequence[int], lost: Sequence[int], instead: Sequence[
 
 async def _store(numbers: Sequence[int]) -> EventStore:
     # The same chance and time: the same identity, ids, stamps and nonces.
-    seams = Seams(now_ms=FakeClock(), random_bytes=random.Random(0).randbytes)  # noqa: S311
+    seams = Seams(now_ms=FakeClock(), random_bytes=random.Random(0).randbytes)
     store = EventStore(MemoryLedger(seams=seams), events=EVENTS, seams=seams)
     for at, number in enumerate(numbers):
         kind = Counted if number % 3 == 0 else Noted

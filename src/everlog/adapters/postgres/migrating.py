@@ -41,9 +41,7 @@ async def script(url: str, *, whole: bool, grant_to: str | None, **options: Any)
     return steps.script(place, lacking, grant_to=grant_to)
 
 
-async def ensure(
-    connection: OurConnection, place: Place, *, migrate: bool | None
-) -> None:
+async def ensure(connection: OurConnection, place: Place, *, migrate: bool | None) -> None:
     """Brings the schema up to date, or says why not.
 
     `migrate`: True applies what is missing, False never changes anything; None creates a ledger

@@ -51,6 +51,7 @@ class PostgresLedger:
         self._seams = seams
         self._owner = Owner(f"the store on {place}")
         self._executor = Executor(place.schema)
+        self._sizes = reading.Sizes()
         self._pool: AsyncConnectionPool[OurConnection] | None = None
         self._identity: Identity | None = None
         self._waker = Waker(place, self._position, self._tell)
@@ -138,12 +139,12 @@ class PostgresLedger:
     async def read(
         self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
     ) -> Page:
-        return await self._look(lambda: reading.read_page(selection, cursor, size))
+        return await self._look(lambda: reading.read_page(selection, cursor, size, self._sizes))
 
     async def fold_from(
         self, selection: Selection, key: SnapshotKey | None, *, size: int = 500
     ) -> FoldStart:
-        return await self._look(lambda: reading.fold_start(selection, key, size))
+        return await self._look(lambda: reading.fold_start(selection, key, size, self._sizes))
 
     async def find(self, ids: Sequence[str]) -> Sequence[StoredRecord | None]:
         return await self._look(lambda: reading.find(ids))

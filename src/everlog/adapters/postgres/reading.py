@@ -26,25 +26,49 @@ Run = tuple[list[StoredRecord], bool]
 """The next records of an ordered query, and whether there are no more behind them."""
 
 
-def read_page(selection: Selection, cursor: Cursor | None, size: int) -> Script[Page]:
+class Sizes:
+    """What is known of the sizes of records: most pages need not be cut by their bytes."""
+
+    __slots__ = ("_largest", "_until")
+
+    def __init__(self) -> None:
+        self._largest = 0
+        self._until = 0
+
+    def learn(self, until: int, largest: int) -> None:
+        """Takes in that no record up to a position has more bytes of data and meta."""
+        self._until, self._largest = max(self._until, until), max(self._largest, largest)
+
+    def fit(self, count: int, until: int | None) -> bool:
+        """Whether so many records up to a position are surely less than a page of bytes."""
+        known = until is not None and until <= self._until
+        return known and count * self._largest < PAGE_BYTES
+
+
+def read_page(selection: Selection, cursor: Cursor | None, size: int, sizes: Sizes) -> Script[Page]:
     """Gives the next page."""
     seen = selection.seen
     if not selection.resolved:
-        [row] = yield from ask(schema.SELECT_BEGINNING, _beginning(selection))
-        selection = _resolved(selection, *row)
-    page = yield from _page(selection, cursor, size)
+        [(largest, *place)] = yield from ask(schema.SELECT_BEGINNING, _beginning(selection))
+        selection = _resolved(selection, *place)
+        assert selection.until is not None
+        sizes.learn(selection.until, largest)
+    page = yield from _page(selection, cursor, size, sizes)
     if seen is not None:
         yield from _require(seen)
     return page
 
 
-def fold_start(selection: Selection, key: SnapshotKey | None, size: int) -> Script[FoldStart]:
+def fold_start(
+    selection: Selection, key: SnapshotKey | None, size: int, sizes: Sizes
+) -> Script[FoldStart]:
     """Gives a snapshot that holds and the first page after it."""
     values = key_values(_NO_KEY if key is None else key) | _beginning(selection)
     [row] = yield from ask(schema.SELECT_FOLD_BEGINNING, values)
-    ledger, epoch, end, chain, members, revision, *found = row
+    largest, ledger, epoch, end, chain, members, revision, *found = row
     snapshot = None if key is None or found[0] is None else Snapshot(key, *found)
     resolved = _resolved(selection, ledger, epoch, end, chain, members)
+    sizes.learn(end, largest)
     start: FoldStart | None = None
     if (
         snapshot is not None
@@ -52,11 +76,11 @@ def fold_start(selection: Selection, key: SnapshotKey | None, size: int) -> Scri
         and not reaches_past(snapshot, resolved)
     ):
         after = resolved._replace(after=max(resolved.after, snapshot.position))
-        page = yield from _page(after, None, size)
+        page = yield from _page(after, None, size, sizes)
         if not overtakes(page.records, snapshot):
             start = FoldStart(snapshot, page, revision)
     if start is None:
-        page = yield from _page(resolved, None, size)
+        page = yield from _page(resolved, None, size, sizes)
         start = FoldStart(None, page, revision)
     if selection.seen is not None:
         yield from _require(selection.seen)
@@ -162,21 +186,21 @@ def _require(seen: ResumeToken) -> Script[None]:
     require(seen, ledger=ledger, epoch=epoch, position=position, chain=chain)
 
 
-def _page(selection: Selection, cursor: Cursor | None, size: int) -> Script[Page]:
+def _page(selection: Selection, cursor: Cursor | None, size: int, sizes: Sizes) -> Script[Page]:
     size = page_size(selection, cursor, size)
     if size == 0 or selection.streams == ():
         return Page((), selection, None)
     if selection.order is Order.CREATED:
-        records, following = yield from _page_by_creation(selection, cursor, size)
+        records, following = yield from _page_by_creation(selection, cursor, size, sizes)
     else:
-        records, following = yield from _page_by_position(selection, cursor, size)
+        records, following = yield from _page_by_position(selection, cursor, size, sizes)
     if following is not None and selection.limit is not None and following.given >= selection.limit:
         following = None
     return Page(records, selection, following)
 
 
 def _page_by_position(
-    selection: Selection, cursor: Cursor | None, size: int
+    selection: Selection, cursor: Cursor | None, size: int, sizes: Sizes
 ) -> Script[tuple[list[StoredRecord], Cursor | None]]:
     assert selection.until is not None
     given = 0 if cursor is None else cursor.given
@@ -185,25 +209,26 @@ def _page_by_position(
         left = selection._replace(until=until)
     else:
         left = selection._replace(after=selection.after if cursor is None else cursor.position)
-    records, ended = yield from _by_position(left, size, descending=selection.backwards)
+    records, ended = yield from _by_position(left, size, sizes, descending=selection.backwards)
     if ended:
         return records, None
     return records, Cursor(records[-1].position, None, given + len(records))
 
 
 def _page_by_creation(
-    selection: Selection, cursor: Cursor | None, size: int
+    selection: Selection, cursor: Cursor | None, size: int, sizes: Sizes
 ) -> Script[tuple[list[StoredRecord], Cursor | None]]:
     start = cursor or Cursor(selection.after, None, 0)
     on_time: list[StoredRecord] = []
     late: list[StoredRecord] = []
     on_time_ended = late_ended = True
     if start.ended != LATE:
-        late, late_ended = yield from _late(selection, start.late, size)
+        late, late_ended = yield from _late(selection, start.late, size, sizes)
     if start.ended != ON_TIME:
         on_time, on_time_ended = yield from _by_position(
             selection._replace(after=start.position),
             size,
+            sizes,
             on_time=True,
             # What stands after the last late one is not needed yet, and may be far away.
             beyond=None if late_ended else late[-1].order,
@@ -221,6 +246,7 @@ def _page_by_creation(
 def _by_position(
     selection: Selection,
     size: int,
+    sizes: Sizes,
     *,
     descending: bool = False,
     on_time: bool = False,
@@ -234,8 +260,10 @@ def _by_position(
     if selection.streams is None or len(selection.streams) == 1:
         source = _LOG if selection.streams is None else _STREAM
         if beyond is None:
-            return (yield from _run(source, conditions, selection, size, descending=descending))
-        return (yield from _run_beyond(source, conditions, selection, size, beyond))
+            return (
+                yield from _run(source, conditions, selection, size, sizes, descending=descending)
+            )
+        return (yield from _run_beyond(source, conditions, selection, size, sizes, beyond))
     # Of several streams a plan may collect and sort all that is left, for every page. So they are
     # asked for in windows of positions, wider and wider until a page is full.
     assert selection.until is not None
@@ -251,7 +279,7 @@ def _by_position(
             low = end
         window = selection._replace(after=start, until=end)
         records, ended = yield from _run(
-            _LOG, conditions, window, size - len(found), descending=descending
+            _LOG, conditions, window, size - len(found), sizes, descending=descending
         )
         found += records
         if beyond is not None and found and found[-1].order > beyond:
@@ -267,6 +295,7 @@ def _run_beyond(
     conditions: str,
     selection: Selection,
     size: int,
+    sizes: Sizes,
     beyond: tuple[str, str],
 ) -> Script[Run]:
     # One, then two, then four: what is not needed yet may be very far away, and one row too many
@@ -276,7 +305,7 @@ def _run_beyond(
     while len(found) < size and (not found or found[-1].order < beyond):
         after = found[-1].position if found else selection.after
         records, ended = yield from _run(
-            source, conditions, selection._replace(after=after), wanted
+            source, conditions, selection._replace(after=after), wanted, sizes
         )
         found += records
         if ended:
@@ -313,11 +342,13 @@ _LATE_IN_STREAM = _Source(
 )
 
 
-def _late(selection: Selection, after: tuple[str, str] | None, size: int) -> Script[Run]:
+def _late(
+    selection: Selection, after: tuple[str, str] | None, size: int, sizes: Sizes
+) -> Script[Run]:
     in_stream = selection.streams is not None and len(selection.streams) == 1
     conditions = "" if after is None else " AND (created, id) > (%(created)s, %(id)s)"
     source = _LATE_IN_STREAM if in_stream else _LATE
-    return (yield from _run(source, conditions, selection, size, place=after or ("", "")))
+    return (yield from _run(source, conditions, selection, size, sizes, place=after or ("", "")))
 
 
 def _run(
@@ -325,6 +356,7 @@ def _run(
     conditions: str,
     selection: Selection,
     size: int,
+    sizes: Sizes,
     *,
     descending: bool = False,
     place: tuple[str, str] = ("", ""),
@@ -352,12 +384,13 @@ def _run(
         where += " AND created <= %(as_of)s"
         values["as_of"] = selection.as_of
     order = source.descending if descending else source.order
-    rows = yield from ask(schema.select_page(where, order), values)
-    records = as_records(rows)
+    fits = sizes.fit(size + 1, selection.until)
+    template = schema.select_small_page if fits else schema.select_page
+    records = as_records((yield from ask(template(where, order), values)))
     if len(records) > size:
         return records[:size], False
     # Fewer than asked for: that is all, unless the page was full by its bytes.
-    return records, not _is_full(records)
+    return records, fits or not _is_full(records)
 
 
 def _is_full(records: Sequence[StoredRecord]) -> bool:

@@ -280,7 +280,7 @@ _MEMBERS = (
 )
 # Where it ends, and in which history.
 _END = (
-    "h.ledger, h.epoch, least(h.position, %(until)s), "
+    "h.largest, h.ledger, h.epoch, least(h.position, %(until)s), "
     "(SELECT r.chain FROM {schema}.records AS r WHERE r.position = least(h.position, %(until)s))"
 )
 SELECT_BEGINNING = f"SELECT {_END}, {_MEMBERS} FROM {{schema}}.ledger_head AS h"
@@ -314,6 +314,14 @@ def select_page(conditions: str, order: str) -> str:
         "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM ("
         f"SELECT * FROM {{schema}}.records WHERE {conditions} ORDER BY {order} LIMIT %(limit)s"
         f") AS found) AS summed WHERE coalesce(before, 0) < %(room)s ORDER BY {order}"
+    )
+
+
+def select_small_page(conditions: str, order: str) -> str:
+    """Returns the statement of a page whose records are known to be small enough: all of them."""
+    return (
+        f"SELECT {COLUMNS} FROM {{schema}}.records WHERE {conditions} "
+        f"ORDER BY {order} LIMIT %(limit)s"
     )
 
 

@@ -27,7 +27,7 @@ class Report:
     gaps: int
     """Positions and versions that are missing between others."""
     counts: Mapping[str, int]
-    """How often else something happened: conflicts, cancellations, kills, ..."""
+    """How often all else happened: kills, cancellations, errors by their names, ..."""
     problems: tuple[str, ...]
     """Everything that is wrong, in words; of each kind the first few."""
 
@@ -35,6 +35,11 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing at all was found."""
         return not (self.lost or self.twice or self.inverted or self.gaps or self.problems)
+
+    @property
+    def conflicts(self) -> int:
+        """Appends that were refused because somebody else was faster."""
+        return self.counts.get("WrongVersion", 0)
 
     @property
     def events_per_s(self) -> float:

@@ -23,7 +23,7 @@ OPEN_S = 0.05
 """So long a transaction stays open before its end, at most."""
 PAUSE_S = 0.03
 """So long it waits in its commit, at most: everything is written, and nobody sees it yet."""
-ROLLED_BACK = 0.15
+ROLLED_BACK = 0.25
 """So many are rolled back by who began them."""
 
 CREATE = """

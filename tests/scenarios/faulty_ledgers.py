@@ -136,26 +136,13 @@ async def swapping(url: str) -> Any:
 # --- everlog's own adapter for PostgreSQL, without what keeps its commits apart ---
 
 
-LOCK = "pg_advisory_xact_lock(%(key)s)"
-LOOK = "WHERE position = %(found)s"
-
-
 async def without_lock(url: str) -> Ledger:
     """Opens a ledger whose commits do not wait for each other."""
-    _take_out("LOCK", LOCK, "%(key)s::bigint")
-    return await connect(url, seams=Seams(), options={})
-
-
-async def without_lock_and_look(url: str) -> Ledger:
-    """And that do not look, when they store, whether the head is still where they found it."""
-    _take_out("STORE", LOOK, "WHERE position >= 0 OR position = %(found)s")
-    return await without_lock(url)
-
-
-def _take_out(name: str, defence: str, instead: str) -> None:
     from everlog.adapters.postgres import schema
 
-    statement: str = getattr(schema, name)
-    if instead not in statement:  # a process opens several
-        assert statement.count(defence) == 1
-        setattr(schema, name, statement.replace(defence, instead))
+    lock, nothing = "pg_advisory_xact_lock(%(key)s)", "%(key)s::bigint"
+    for name, statement in vars(schema).items():
+        if isinstance(statement, str) and lock in statement:
+            setattr(schema, name, statement.replace(lock, nothing))
+    assert nothing in schema.LOCK
+    return await connect(url, seams=Seams(), options={})

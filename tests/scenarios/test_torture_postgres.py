@@ -96,11 +96,3 @@ def test_commits_without_a_lock_are_found_within_seconds(database: str, again: i
     print(report)
     assert not report.ok
     assert any("its head was changed by" in problem for problem in report.problems), report
-
-
-def test_commits_that_also_do_not_look_again_are_found_within_seconds(database: str) -> None:
-    fault = "tests.scenarios.faulty_ledgers:without_lock_and_look"
-    report = torture(database, **FEW, mischief=[], ledger=fault)
-    print(report)
-    assert not report.ok
-    assert any("duplicate key" in problem for problem in report.problems), report

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -149,8 +153,37 @@ async def prepare(place: Place, connection: OurConnection) -> None:
     await connection.execute(_SESSION)
 
 
-async def open_pool(place: Place) -> AsyncConnectionPool[OurConnection]:
-    """Returns the pool of connections that read; raises `CannotOpen`."""
+class Readers:
+    """The connections that read, of which each call borrows one."""
+
+    def __init__(self, pool: AsyncConnectionPool[OurConnection]) -> None:
+        self._pool = pool
+        self._returning: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def one(self, *, timeout_s: float | None = None) -> AsyncGenerator[OurConnection]:
+        """Lends a connection; raises `PoolTimeout` where none is to be had, `PoolClosed`."""
+        connection = await self._pool.getconn(timeout_s)
+        try:
+            yield connection
+        finally:
+            # In nobody's task. The pool waits there for a lock, and whoever is cancelled meanwhile
+            # would take the connection along: it is neither closed then nor ever lent again.
+            loop = asyncio.get_running_loop()
+            returning = loop.create_task(self._pool.putconn(connection), context=Context())
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+            await asyncio.shield(returning)
+
+    async def close(self) -> None:
+        """Closes them all, those that are lent as soon as they come back."""
+        await self._pool.close()
+        if self._returning:
+            await asyncio.wait(self._returning)
+
+
+async def open_readers(place: Place) -> Readers:
+    """Returns the connections that read; raises `CannotOpen`."""
 
     async def configure(connection: OurConnection) -> None:
         await prepare(place, connection)
@@ -169,7 +202,7 @@ async def open_pool(place: Place) -> AsyncConnectionPool[OurConnection]:
         name=f"everlog-{place.schema}",
     )
     await pool.open()
-    return pool
+    return Readers(pool)
 
 
 async def first_connection(place: Place) -> OurConnection:

@@ -10,17 +10,18 @@ from contextvars import Context
 from typing import NoReturn, TypeVar
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from everlog.adapters.postgres import migrating, reading, schema
 from everlog.adapters.postgres.connections import (
     Place,
     Pooler,
+    Readers,
     first_connection,
-    open_pool,
+    open_readers,
     parameters_of,
 )
-from everlog.adapters.postgres.executing import Executor, OurConnection, Script, Statement, ask
+from everlog.adapters.postgres.executing import Executor, Script, Statement, ask
 from everlog.adapters.postgres.failures import as_opening_error, as_storage_error, is_passing
 from everlog.adapters.postgres.joining import Joined
 from everlog.adapters.postgres.waking import Waker
@@ -52,7 +53,7 @@ class PostgresLedger:
         self._owner = Owner(f"the store on {place}")
         self._executor = Executor(place.schema)
         self._sizes = reading.Sizes()
-        self._pool: AsyncConnectionPool[OurConnection] | None = None
+        self._readers: Readers | None = None
         self._identity: Identity | None = None
         self._waker = Waker(place, self._position, self._tell)
         self._writer: Writer | None = None
@@ -202,12 +203,12 @@ class PostgresLedger:
         self._owner.closed = True
         await self._waker.close()
         async with self._writing:  # behind whatever is still being written
-            if self._pool is not None:
+            if self._readers is not None:
                 await self._waker.settle()
             if self._writer is not None:
                 await self._writer.close()
-        if self._pool is not None:
-            await self._pool.close()
+        if self._readers is not None:
+            await self._readers.close()
 
     async def _set_up(self, migrate: bool | None) -> None:
         place = self._place
@@ -221,7 +222,7 @@ class PostgresLedger:
                     "restore it whole, or name another schema: ?schema=..."
                 )
             self._identity = Identity(*found[0])
-            self._pool = await open_pool(place)
+            self._readers = await open_readers(place)
         except psycopg.Error as error:
             await connection.close()
             raise as_opening_error(error, str(place)) from error
@@ -235,12 +236,12 @@ class PostgresLedger:
     async def _look(self, script: Callable[[], Script[T]]) -> T:
         """Runs a script that only reads; again, on another connection, where one was lost."""
         self._owner.check()
-        assert self._pool is not None
+        assert self._readers is not None
         deadline = time.monotonic() + self._place.timeout_s
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                async with self._pool.connection() as connection:
+                async with self._readers.one() as connection:
                     return await self._executor.run(connection, script())
             except PoolClosed:
                 raise StoreClosed(f"the store on {self._place} was closed meanwhile") from None
@@ -260,10 +261,10 @@ class PostgresLedger:
 
     async def _tell(self, notification: Statement) -> None:
         """Sends a NOTIFY, if a connection can be had: polling is the truth."""
-        assert self._pool is not None
+        assert self._readers is not None
         for _ in range(self._place.readers + 1):  # all that are kept may have been lost
             try:
-                async with self._pool.connection(timeout=1.0) as connection:
+                async with self._readers.one(timeout_s=1.0) as connection:
                     await self._executor.run(
                         connection, ask(notification.template, notification.values)
                     )

@@ -71,12 +71,13 @@ class Site:
 
     def terminate(self) -> int:
         """Ends every connection of everlog, as an administrator does; returns how many are gone."""
-        [[count]] = self.direct.execute(
-            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name = 'everlog'"
-        ).fetchall()
-        assert isinstance(count, int)
-        return count
+        pids = [pid for pid, *_ in self.backends()]
+        for pid in pids:
+            self.direct.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        deadline = time.monotonic() + PATIENCE_S
+        while {pid for pid, *_ in self.backends()} & {*pids}:
+            assert time.monotonic() < deadline, "a backend does not end"
+        return len(pids)
 
     def __enter__(self) -> Self:
         return self

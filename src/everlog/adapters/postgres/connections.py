@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -108,15 +108,14 @@ def _key(what: str, schema: str) -> int:
 
 def parameters_of(url: str) -> dict[str, Any]:
     """Returns what a URL says to libpq; raises `InvalidUrl`, which never quotes it."""
-    try:
+    with suppress(psycopg.Error):
         return conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
-        # What libpq says may quote the password; so does the chain of causes.
-        raise InvalidUrl(
-            "the PostgreSQL URL cannot be understood; write "
-            "postgresql://user:password@host:5432/database?schema=everlog, with special characters "
-            "in the password as %XX, and of other parameters only those that libpq knows"
-        ) from None
+    # Not inside an `except`: what libpq says may quote the password, and would stay in the chain.
+    raise InvalidUrl(
+        "the PostgreSQL URL cannot be understood; write "
+        "postgresql://user:password@host:5432/database?schema=everlog, with special characters "
+        "in the password as %XX, and of other parameters only those that libpq knows"
+    )
 
 
 async def connect_writer(place: Place) -> OurConnection:

@@ -118,10 +118,14 @@ def _way_out(state: str | None, said: str) -> str:
 def curtailed(error: psycopg.Error) -> str:
     """Leaves an error its first line, and returns that.
 
-    What follows it (DETAIL, CONTEXT) may quote what is stored, and would be in every traceback.
+    What follows it (DETAIL, CONTEXT) may quote what is stored, and would be in every traceback. Of
+    data that do not fit (class 22) the first line does so already; their kind has a name.
     """
-    said = first_line(error)
+    is_of_data = (error.sqlstate or "").startswith("22")
+    said = type(error).__name__ if is_of_data else first_line(error)
     error.args = (said,)
+    # Of a connection that failed it keeps what was to be connected with, a password among it.
+    error._pgconn = None  # pyright: ignore[reportPrivateUsage]  # there is no other way to it
     return said
 
 

@@ -11,7 +11,7 @@ import psycopg
 from everlog.adapters.postgres import schema
 from everlog.adapters.postgres.connections import Place
 from everlog.adapters.postgres.executing import Executor, Statement, ask, quoted
-from everlog.adapters.postgres.failures import as_storage_error, first_line, is_passing
+from everlog.adapters.postgres.failures import as_storage_error, curtailed, is_passing
 from everlog.adapters.postgres.theirs import TheirConnection
 from everlog.adapters.postgres.waking import Waker
 from everlog.adapters.postgres.writer import begun
@@ -191,7 +191,7 @@ class Joined:
         """Returns the error of a transaction that has been rolled back."""
         if is_passing(error) or self._connection.is_lost(error):
             return StorageFailed(
-                f"{self._place}: the transaction failed ({first_line(error)}) and was rolled "
+                f"{self._place}: the transaction failed ({curtailed(error)}) and was rolled "
                 "back, with what else it wrote: run it again"
             )
         return as_storage_error(error, str(self._place))

@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -29,6 +33,8 @@ from tests.adapters.shop import (
     order,
 )
 from tests.store.watched import Noted, numbers, run
+
+ROOT = Path(__file__).parents[2]
 
 # --- what a block may do with its connection ----------------------------------------------------
 
@@ -495,6 +501,47 @@ def test_what_a_connection_loads_and_dumps_in_its_own_way_is_stored_as_it_is(
             assert await store.relations.streams_of("group") == ["a"]
 
     run(main)
+
+
+SPOILED_FOR_ALL = """
+import asyncio, sys
+import psycopg
+from everlog import EventStore
+from tests.adapters.test_postgres_joining import spoil
+from tests.store.watched import Noted
+
+async def main(url):
+    async with EventStore.open(url):
+        pass
+    spoil(psycopg.adapters)
+    async with (
+        EventStore.open(url, events=[Noted]) as store,
+        await psycopg.AsyncConnection.connect(url.partition("?")[0]) as connection,
+    ):
+        await store.append("a", Noted(0))
+        await store.append("a", *map(Noted, range(1, 5)), relations=["group"])
+        async with store.transaction(connection) as tx:
+            tx.append("a", *map(Noted, range(5, 200)))
+        assert [record.data.number async for record in store.read("a")] == list(range(200))
+        assert await store.relations.streams_of("group") == ["a"]
+        assert (await store.verify()).ok
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_what_a_program_has_set_up_for_all_its_connections_does_not_reach_the_ledgers(
+    shop: Shop,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SPOILED_FOR_ALL, f"{shop.dsn}?schema={shop.schema}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src")))},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 NOTING = (

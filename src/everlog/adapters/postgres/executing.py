@@ -22,7 +22,6 @@ from psycopg.types.numeric import (
     Int8BinaryLoader,
     Int8Dumper,
     IntBinaryDumper,
-    IntDumper,
     IntLoader,
 )
 from psycopg.types.string import (
@@ -31,7 +30,7 @@ from psycopg.types.string import (
     BytesBinaryDumper,
     BytesDumper,
     StrBinaryDumper,
-    StrDumper,
+    StrDumperUnknown,
     TextBinaryLoader,
     TextLoader,
 )
@@ -82,9 +81,7 @@ class OurConnection(psycopg.AsyncConnection[Row]):
 
     def __init__(self, *args: Any, **kw: Any) -> None:
         super().__init__(*args, **kw)
-        load_as_stored(self.adapters)
-        # Always the same type, so that a statement is prepared once.
-        self.adapters.register_dumper(int, Int8Dumper)
+        adapt(self.adapters)
         self.cursor_at_hand = psycopg.AsyncCursor(self, row_factory=tuple_row)
 
 
@@ -191,27 +188,29 @@ def quoted(schema: str) -> str:
     return sql.Identifier(schema).as_string(None)
 
 
-def load_as_stored(adapters: AdaptersMap) -> None:
-    """Makes the driver hand over json as the text that is stored, and decode nothing."""
-    adapters.register_loader("json", TextLoader)
-    adapters.register_loader("json", TextBinaryLoader)
+def adapt(adapters: AdaptersMap) -> None:
+    """Makes the driver load and dump what our statements need in one way only.
+
+    A program may have registered others, for one connection or for all. And json comes as the text
+    that is stored: nothing is decoded.
+    """
+    for name, loader in _LOADERS:
+        adapters.register_loader(name, loader)
+    for type, dumper in _DUMPERS:
+        adapters.register_dumper(type, dumper)
 
 
 _C = TypeVar("_C", "psycopg.AsyncCursor[Row]", "psycopg.Cursor[Row]")
 
 
 def _as_ours(cursor: _C) -> _C:
-    # Somebody else's connection may load and dump these types in its own way.
-    adapters = cursor.adapters
-    load_as_stored(adapters)
-    for name, loader in _LOADERS:
-        adapters.register_loader(name, loader)
-    for type, dumper in _DUMPERS:
-        adapters.register_dumper(type, dumper)
+    adapt(cursor.adapters)
     return cursor
 
 
 _LOADERS = (
+    ("json", TextLoader),
+    ("json", TextBinaryLoader),
     ("text", TextLoader),
     ("text", TextBinaryLoader),
     ("bytea", ByteaLoader),
@@ -223,18 +222,18 @@ _LOADERS = (
     ("bool", BoolLoader),
     ("bool", BoolBinaryLoader),
 )
+# Of each type the last one is what `%s` means, as the driver has it; the binary one is for `%b`.
 _DUMPERS = (
-    # Of each type the last is what `%s` means, and the binary one what `%b` does.
     (str, StrBinaryDumper),
-    (str, StrDumper),
-    (bytes, BytesBinaryDumper),
+    (str, StrDumperUnknown),
     (bytes, BytesDumper),
-    (bool, BoolBinaryDumper),
+    (bytes, BytesBinaryDumper),
     (bool, BoolDumper),
+    (bool, BoolBinaryDumper),
     (int, IntBinaryDumper),
-    (int, IntDumper),
-    (list, ListDumper),
+    (int, Int8Dumper),  # always the same type, so that a statement is prepared once
     (list, ListBinaryDumper),
+    (list, ListDumper),
 )
 
 

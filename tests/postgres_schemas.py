@@ -12,7 +12,8 @@ import secrets
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from everlog.adapters.postgres.steps import shipped
+from everlog.adapters.postgres.steps import shipped, steps_for
+from everlog.core.sequencer import Identity
 
 # What the migration says of a head with nothing behind it.
 [_BEGINNING] = re.findall(r'INSERT INTO :"schema"\.ledger_head .*?;', shipped()[0].text, re.DOTALL)
@@ -33,29 +34,46 @@ class Schemas:
         """Returns the name of a schema that is nobody else's: new, or one with an empty ledger."""
         return self._free.pop() if self._free else f"t{secrets.token_hex(8)}"
 
+    def make(self, name: str, identity: Identity) -> None:
+        """Makes a ledger there, if there is none, and makes it this one."""
+        connection, here = self._connection, Identifier(name)
+        if not tables_of(connection, name):
+            steps = steps_for(name, shipped())
+            connection.execute("\n".join(step.sql for step in steps).encode())
+        connection.execute(
+            SQL("UPDATE {}.ledger_head SET ledger = %s, node = %s, epoch = %s").format(here),
+            [identity.ledger, identity.node, identity.epoch],  # sql: the name is quoted
+        )
+
     def give_back(self, *names: str) -> None:
         """Empties the schemas. Their ledgers must have been closed."""
-        self._free += [name for name in names if emptied(self._connection, name)]
+        self._free += [name for name in names if empty(self._connection, name)]
 
     def close(self) -> None:
         """Closes the connection by which schemas are emptied."""
         self._connection.close()
 
 
-def emptied(connection: psycopg.Connection, schema: str) -> bool:
-    """Makes a ledger as good as new; returns False where there is none."""
-    found = connection.execute(
+def tables_of(connection: psycopg.Connection, schema: str) -> list[str]:
+    """Returns the tables of a ledger; none where there is no ledger."""
+    tables = connection.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename <> 'migrations'",
         [schema],
     ).fetchall()
-    if ("ledger_head",) not in found:
+    return [table for (table,) in tables]
+
+
+def empty(connection: psycopg.Connection, schema: str) -> bool:
+    """Makes a ledger as good as new; returns False where there is none."""
+    tables = tables_of(connection, schema)
+    if not tables:
         return False
     here = Identifier(schema)
     records = SQL("ALTER TABLE {}.records ").format(here)
     statements = [
         records + SQL("DISABLE TRIGGER USER"),
         # Not truncated: that would make all the files anew.
-        *(SQL("DELETE FROM {}.{}").format(here, Identifier(table)) for (table,) in found),
+        *(SQL("DELETE FROM {}.{}").format(here, Identifier(table)) for table in tables),
         records + SQL("ENABLE ALWAYS TRIGGER records_are_never_changed"),
         records + SQL("ENABLE ALWAYS TRIGGER records_are_never_emptied"),
     ]

@@ -1,4 +1,4 @@
-"""One set of events, any order of arrival, two ledgers: equal folds, equal to plain sorting."""
+"""One set of events, any order of arrival, three ledgers: equal folds, equal to plain sorting."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from everlog import EventStore, Record, every, reducer
 from everlog.adapters.memory import reading as memory_reading
+from everlog.adapters.postgres import reading as postgres_reading
 from everlog.adapters.sqlite import reading as sqlite_reading
 from everlog.core.record import StoredRecord
 from everlog.store.opening import SnapshotPolicy
 from everlog.testing.contract.events import Activated, Deactivated, Noted, Renamed
 from everlog.testing.contract.scene import NOON_MS, rows_of
-from tests.differential.twins import Twins
+from tests.differential.triplets import Triplets
 
 STREAMS = ["a", "b", "c"]
 KINDS: list[object] = [Activated(), Deactivated(), Renamed("x"), Noted(1)]
@@ -70,7 +71,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Happening], list[Arrival]]:
             tuple(draw(st.lists(st.integers(1, 4), min_size=count, max_size=count))),
             tuple(draw(st.lists(st.booleans(), min_size=count, max_size=count))),
         )
-        for _ in range(2)
+        for _ in range(3)
     ]
     return happenings, arrivals
 
@@ -127,17 +128,17 @@ def outdated_model(rows: list[StoredRecord]) -> set[str]:
 
 
 def check(happenings: list[Happening], arrivals: list[Arrival], snapshots: SnapshotPolicy) -> None:
-    """Lets both ledgers hear of it all, each in its own order, and compares what they fold."""
-    twins = Twins(snapshots)
+    """Lets all ledgers hear of it all, each in its own order, and compares what they fold."""
+    triplets = Triplets(snapshots)
     try:
 
         async def run() -> None:
             rows = [
-                twins.elsewhere.past(h.stream, h.event, created=h.created, id=h.id).stored
+                triplets.elsewhere.past(h.stream, h.event, created=h.created, id=h.id).stored
                 for h in happenings
             ]
             wanted = sorted_model(rows)
-            for store, arrival in zip((twins.memory, twins.sqlite), arrivals, strict=True):
+            for store, arrival in zip(triplets.stores, arrivals, strict=True):
                 await arrive(store, rows, arrival)
                 for _ in range(2):  # the second time with what the first has kept
                     assert await folds(store) == wanted
@@ -147,13 +148,13 @@ def check(happenings: list[Happening], arrivals: list[Arrival], snapshots: Snaps
                 assert outdated == outdated_model(stored)
                 assert (await store.verify()).ok
             # What is born here later stands behind all of it.
-            for store in (twins.memory, twins.sqlite):
+            for store in triplets.stores:
                 [born] = await store.append("a", Noted("born"))
                 assert (await folds(store))["all"] == [*wanted["all"], born.id]
 
-        twins.run(run())
+        triplets.run(run())
     finally:
-        twins.close()
+        triplets.close()
 
 
 def examples(count: int) -> settings:
@@ -164,7 +165,7 @@ POLICIES: dict[str, SnapshotPolicy] = {"off": "manual", "every 1": every(1), "ev
 
 
 @pytest.mark.parametrize("snapshots", POLICIES)
-@examples(60)
+@examples(30)
 @given(history=histories())
 def test_any_order_of_arrival_ends_in_the_same_folds(
     snapshots: str, history: tuple[list[Happening], list[Arrival]]
@@ -188,15 +189,18 @@ OVERTAKING = (
         Happening("e0", "a", Noted(1), f"{NOON_MS - 1:012x}0000{'0' * 16}"),
         Happening("e1", "a", Noted(1), f"{NOON_MS - 2:012x}0000{'0' * 16}"),
     ],
-    [Arrival((0, 1), (1, 1), (True, True))] * 2,
+    [Arrival((0, 1), (1, 1), (True, True))] * 3,
 )
 
 
-@pytest.mark.parametrize("adapter", [memory_reading, sqlite_reading], ids=["memory", "sqlite"])
+ADAPTERS = {"memory": memory_reading, "sqlite": sqlite_reading, "postgres": postgres_reading}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_a_snapshot_that_is_not_asked_whether_it_was_overtaken_is_seen(
-    adapter: Any, monkeypatch: pytest.MonkeyPatch
+    adapter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check(*OVERTAKING, every(1))
-    monkeypatch.setattr(adapter, "overtakes", Mock(return_value=False))
+    monkeypatch.setattr(ADAPTERS[adapter], "overtakes", Mock(return_value=False))
     with pytest.raises(AssertionError):
         check(*OVERTAKING, every(1))

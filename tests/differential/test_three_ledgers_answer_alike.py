@@ -1,9 +1,10 @@
-"""One random history, two ledgers, one answer."""
+"""One random history, three ledgers, one answer."""
 
 import asyncio
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,7 +26,7 @@ from everlog.testing.contract.events import (
     Renamed,
 )
 from everlog.testing.contract.scene import NOON_MS, rows_of
-from tests.differential.twins import Call, Twins
+from tests.differential.triplets import Call, Triplets
 
 Options = dict[str, Any]
 
@@ -130,9 +131,9 @@ def trace(state: list[str], record: Record[Any]) -> list[str]:
 
 
 class History(RuleBasedStateMachine):
-    """Everything that a store can be asked, asked of both."""
+    """Everything that a store can be asked, asked of all three."""
 
-    twins: Twins
+    triplets: Triplets
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +152,7 @@ class History(RuleBasedStateMachine):
         elsewhere: list[tuple[str, tuple[object, object], str, str | None]],
         pairs: list[tuple[str, str]],
     ) -> None:
-        self.twins = Twins(snapshots)
+        self.triplets = Triplets(snapshots)
         for one in first:
             self.append_many([one])
         for happening in elsewhere:
@@ -159,18 +160,18 @@ class History(RuleBasedStateMachine):
         self.relate(pairs)
 
     def teardown(self) -> None:
-        if hasattr(self, "twins"):
+        if hasattr(self, "triplets"):
             try:
                 self.all_of_it()
             finally:
-                self.twins.close()
+                self.triplets.close()
 
     def all_of_it(self) -> None:
-        twins = self.twins
-        rows = twins.both(lambda store: rows_of(store.ledger))
+        triplets = self.triplets
+        rows = triplets.all(lambda store: rows_of(store.ledger))
         assert isinstance(rows, list)
-        twins.both(lambda store: rows_of(store.ledger, Selection(order=Order.CREATED)))
-        found = twins.both(lambda store: store.verify())
+        triplets.all(lambda store: rows_of(store.ledger, Selection(order=Order.CREATED)))
+        found = triplets.all(lambda store: store.verify())
         assert getattr(found, "problems", None) == ()
 
     # --- writing ---
@@ -179,13 +180,13 @@ class History(RuleBasedStateMachine):
     def append(self, stream: str, pair: tuple[object, object], expect: Any, id: str | None) -> None:
         event, meta = pair
         wanted = None if id is None else [id]
-        self.twins.both(
+        self.triplets.all(
             lambda store: store.append(stream, event, meta=meta, expect=expect, ids=wanted)
         )
 
     @rule(many=st.lists(items, max_size=4))
     def append_many(self, many: list[To]) -> None:
-        self.twins.both(lambda store: store.append_many(many))
+        self.triplets.all(lambda store: store.append_many(many))
 
     @rule(calls=st.lists(st.lists(items, min_size=1, max_size=2), min_size=2, max_size=4))
     def append_side_by_side(self, calls: list[list[To]]) -> None:
@@ -193,11 +194,11 @@ class History(RuleBasedStateMachine):
             appends = [store.append_many(many) for many in calls]
             return asyncio.gather(*appends, return_exceptions=True)
 
-        self.twins.both(call)
+        self.triplets.all(call)
 
     @rule(number=st.integers(0, 60))
     def append_again(self, number: int) -> None:
-        rows = self.twins.run(rows_of(self.twins.memory.ledger))
+        rows = self.triplets.run(rows_of(self.triplets.memory.ledger))
         if not rows:
             return
         row: StoredRecord = rows[number % len(rows)]
@@ -209,11 +210,15 @@ class History(RuleBasedStateMachine):
                 row.stream, record.data, meta=record.meta, ids=[row.id], expect=NEW
             )
 
-        self.twins.both(again)
+        self.triplets.all(again)
 
     @rule(ms=st.sampled_from([1, 2, 5, 50, -1, -40, -100_000, 30_000]))
     def move_the_clock(self, ms: int) -> None:
-        self.twins.clock.advance(ms=ms)
+        self.triplets.clock.advance(ms=ms)
+
+    @rule()
+    def go_on_in_another_process(self) -> None:
+        self.triplets.go_on_in_another_process()
 
     @rule(stream=streams, pair=good_events, created=stamps, id=ids)
     def happen_elsewhere(
@@ -225,7 +230,7 @@ class History(RuleBasedStateMachine):
             return store.past(stream, event, meta=meta, created=created, id=id)
 
         try:
-            record = self.twins.run(past(self.twins.elsewhere))
+            record = self.triplets.run(past(self.triplets.elsewhere))
         except ValueError:
             return
         self.foreign.append(record.stored)
@@ -233,9 +238,9 @@ class History(RuleBasedStateMachine):
     @rule(stream=streams, pair=events)
     def append_elsewhere(self, stream: str, pair: tuple[object, object]) -> None:
         event, meta = pair
-        store = self.twins.elsewhere
+        store = self.triplets.elsewhere
         try:
-            records = self.twins.run(store.append(stream, event, meta=meta))
+            records = self.triplets.run(store.append(stream, event, meta=meta))
         except ValueError:
             return
         self.foreign += [record.stored for record in records]
@@ -247,7 +252,7 @@ class History(RuleBasedStateMachine):
             rows = data.draw(chosen)
             if data.draw(st.integers(0, 7)):  # seldom with an id twice
                 rows = list({row.id: row for row in rows}.values())
-            self.twins.both(lambda store: store.import_records(rows))
+            self.triplets.all(lambda store: store.import_records(rows))
 
     @rule(data=st.data(), field=st.sampled_from(["stream", "data", "created", "id", "register"]))
     def import_what_was_changed(self, data: st.DataObject, field: str) -> None:
@@ -257,42 +262,42 @@ class History(RuleBasedStateMachine):
             changed = row._replace(**{field: value})
             if data.draw(st.booleans()):
                 changed = changed._replace(hash=computed_hash(changed))
-            self.twins.both(lambda store: store.import_records([changed]))
+            self.triplets.all(lambda store: store.import_records([changed]))
 
     # --- relations and snapshots ---
 
     @rule(pairs=st.lists(st.tuples(relations, streams), min_size=1, max_size=4))
     def relate(self, pairs: list[tuple[str, str]]) -> None:
-        self.twins.both(lambda store: store.relations.add_many(pairs))
+        self.triplets.all(lambda store: store.relations.add_many(pairs))
 
     @rule(pairs=st.lists(st.tuples(relations, streams), max_size=3))
     def part(self, pairs: list[tuple[str, str]]) -> None:
-        self.twins.both(lambda store: store.relations.remove_many(pairs))
+        self.triplets.all(lambda store: store.relations.remove_many(pairs))
 
     @rule(relation=relations, stream=streams, which=st.booleans())
     def clear(self, relation: str, stream: str, which: bool) -> None:
         if which:
-            self.twins.both(lambda store: store.relations.clear(relation))
+            self.triplets.all(lambda store: store.relations.clear(relation))
         else:
-            self.twins.both(lambda store: store.relations.clear_streams(stream))
+            self.triplets.all(lambda store: store.relations.clear_streams(stream))
 
     @rule(names=st.lists(relations, max_size=2), members=st.lists(streams, max_size=3))
     def look_at_relations(self, names: list[str], members: list[str]) -> None:
-        self.twins.both(lambda store: store.relations.streams_of(*names))
-        self.twins.both(lambda store: store.relations.relations_of(*members))
+        self.triplets.all(lambda store: store.relations.streams_of(*names))
+        self.triplets.all(lambda store: store.relations.relations_of(*members))
 
     @rule(options=kept)
     def take_a_snapshot(self, options: Options) -> None:
-        self.twins.both(lambda store: store.snapshots.create(trace, **options))
+        self.triplets.all(lambda store: store.snapshots.create(trace, **options))
 
     @rule(options=kept)
     def look_at_a_snapshot(self, options: Options) -> None:
-        self.twins.both(lambda store: store.snapshots.get(trace, **options))
+        self.triplets.all(lambda store: store.snapshots.get(trace, **options))
 
     @rule(options=kept, named=st.booleans())
     def drop_snapshots(self, options: Options, named: bool) -> None:
         scope = {name: value for name, value in options.items() if name != "types"}
-        self.twins.both(lambda store: store.snapshots.delete(trace if named else None, **scope))
+        self.triplets.all(lambda store: store.snapshots.delete(trace if named else None, **scope))
 
     # --- reading ---
 
@@ -301,15 +306,15 @@ class History(RuleBasedStateMachine):
         async def read(store: EventStore) -> object:
             return await store.read(**options).to_list()
 
-        self.twins.both(read)
+        self.triplets.all(read)
 
     @rule(options=readings, size=st.integers(1, 5), order=st.sampled_from(Order))
     def read_pages(self, options: Options, size: int, order: Order) -> None:
-        self.twins.both(pages(options, size, order))
+        self.triplets.all(pages(options, size, order))
 
     @rule(options=foldings)
     def fold(self, options: Options) -> None:
-        folded = self.twins.both(lambda store: store.reduce(trace, **options))
+        folded = self.triplets.all(lambda store: store.reduce(trace, **options))
 
         # A snapshot never changes the answer: folding the records of the selection says the same.
         async def directly(store: EventStore) -> object:
@@ -319,7 +324,7 @@ class History(RuleBasedStateMachine):
                 state = trace(state, record)
             return state or None
 
-        assert self.twins.both(directly) == folded
+        assert self.triplets.all(directly) == folded
 
     @rule(data=st.data())
     def ask_for_status(self, data: st.DataObject) -> None:
@@ -331,13 +336,13 @@ class History(RuleBasedStateMachine):
                 [overtaken] = [await store.ledger.overtaken(row.stream, row.register, row.order)]
                 return [known, overtaken] if known is None else [await store.status(known)]
 
-            self.twins.both(status)
+            self.triplets.all(status)
 
     @invariant()
     def heads_are_equal(self) -> None:
-        if hasattr(self, "twins"):
-            self.twins.both(lambda store: store.info())
-            self.twins.both(lambda store: store.ledger.head())
+        if hasattr(self, "triplets"):
+            self.triplets.all(lambda store: store.info())
+            self.triplets.all(lambda store: store.ledger.head())
 
 
 def pages(options: Options, size: int, order: Order) -> Call:
@@ -371,7 +376,7 @@ def pages(options: Options, size: int, order: Order) -> Call:
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(
-    max_examples=100,
+    max_examples=60,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -389,3 +394,20 @@ LongHistory.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+# --- a test of the test ---
+
+
+@pytest.mark.parametrize("odd", ["memory", "sqlite", "postgres"])
+def test_one_that_answers_otherwise_is_seen(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    triplets = Triplets("manual")
+    try:
+        triplets.all(lambda store: store.append("a", Noted(1), ids=["id"]))
+        triplets.all(lambda store: store.find("id"))
+        store: EventStore = getattr(triplets, odd)
+        monkeypatch.setattr(store, "find", AsyncMock(return_value=None))
+        with pytest.raises(AssertionError):
+            triplets.all(lambda store: store.find("id"))
+    finally:
+        triplets.close()

@@ -1,9 +1,10 @@
-"""`everlog.blocking` keeps the whole contract, over memory and over SQLite."""
+"""`everlog.blocking` keeps the whole contract, over memory, SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,22 @@ from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
 from everlog.store.event_store import EventStore
 from everlog.store.opening import SnapshotPolicy
+from everlog.testing import PostgresServer
 from everlog.testing.contract import Scene, StoreContract
 from everlog.testing.contract.events import Noted
 from everlog.testing.contract.lifecycle import store_calls
 from everlog.testing.contract.scene import contract_test
 from tests.contract.awaited import Awaited, awaited_store, in_thread
 from tests.contract.awaited import watched_calls as watched_calls  # a fixture, for all tests here
+from tests.contract.on_schemas import OnSchemas
+from tests.postgres_schemas import Schemas
+
+
+@pytest.fixture(scope="module")
+def schemas(postgres_server: PostgresServer) -> Iterator[Schemas]:
+    with closing(Schemas(postgres_server.new_database())) as schemas:
+        yield schemas
+
 
 NOT_HERE: Mapping[str, str] = {
     "test_another_event_loop_is_refused": (
@@ -81,11 +92,17 @@ class TestBlockingOverSqlite(BlockingContract):
         return await SqliteLedger.open(str(place), seams=seams)
 
 
+class TestBlockingOverPostgres(OnSchemas, BlockingContract):
+    pass
+
+
 def contract_tests_of(cls: type[object]) -> set[str]:
     return {name for name in dir(cls) if name.startswith("test_") and callable(getattr(cls, name))}
 
 
-@pytest.mark.parametrize("cls", [TestBlockingOverMemory, TestBlockingOverSqlite])
+@pytest.mark.parametrize(
+    "cls", [TestBlockingOverMemory, TestBlockingOverSqlite, TestBlockingOverPostgres]
+)
 def test_no_test_of_the_contract_is_left_out_but_those_that_are_named(cls: type[object]) -> None:
     assert contract_tests_of(StoreContract) - contract_tests_of(cls) == set(NOT_HERE)
 

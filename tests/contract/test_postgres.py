@@ -12,6 +12,7 @@ from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
 from everlog.testing import PostgresServer
 from everlog.testing.contract import LedgerContract, StoreContract
+from tests.contract.on_schemas import OnSchemas
 from tests.postgres_schemas import Schemas
 
 
@@ -21,32 +22,7 @@ def schemas(each_postgres: PostgresServer) -> Iterator[Schemas]:
         yield schemas
 
 
-class Bound:
-    """What binds a contract to a server."""
-
-    url: str
-    names: dict[Path, str]
-    """The schemas of this test's places."""
-
-    @pytest.fixture(autouse=True)
-    def bind(self, schemas: Schemas) -> Iterator[None]:
-        self.url = schemas.url
-        self.names = {}
-        self._take = schemas.take
-        yield
-        schemas.give_back(*self.names.values())
-
-    def schema_of(self, place: Path) -> str:
-        """Returns the schema of a place: nobody else's, and the same for the same place."""
-        if place not in self.names:
-            self.names[place] = self._take()
-        return self.names[place]
-
-    async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
-        return await PostgresLedger.open(self.url, schema=self.schema_of(place), seams=seams)
-
-
-class TestPostgres(Bound, StoreContract):
+class TestPostgres(OnSchemas, StoreContract):
     def attacks(self, ledger: Ledger) -> Mapping[str, Callable[[], object]]:
         assert isinstance(ledger, PostgresLedger)
         schema = ledger.place.schema
@@ -61,7 +37,7 @@ class TestPostgres(Bound, StoreContract):
         return {statement: attack(statement) for statement in ATTACKS}
 
 
-class TestPostgresWithoutPreparing(Bound, LedgerContract):
+class TestPostgresWithoutPreparing(OnSchemas, LedgerContract):
     async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
         return await PostgresLedger.open(
             self.url, schema=self.schema_of(place), seams=seams, pooler="transaction"

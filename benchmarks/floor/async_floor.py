@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.floor.sqlite_floor import Appending, Row, SqliteFloor
@@ -23,7 +22,7 @@ Waiting = tuple[Appending, "asyncio.Future[list[Row]]"]
 class AsyncFloor:
     """A thread that writes and a thread that reads, each with its connection."""
 
-    def __init__(self, path: Path, *, type: str, decode: Callable[[str | bytes], Any]) -> None:
+    def __init__(self, path: str, *, type: str, decode: Callable[[str | bytes], Any]) -> None:
         self._writing, self._reading = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._writer = SqliteFloor(path, type=type, decode=decode)
         self._reader = SqliteFloor(path, type=type, decode=decode)

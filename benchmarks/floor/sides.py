@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from benchmarks import workload
 from benchmarks.floor.async_floor import AsyncFloor
 from benchmarks.floor.sqlite_floor import Appending, Row, SqliteFloor
 from benchmarks.side import CannotDo, Seen
-from benchmarks.view import BATCH, View
+from benchmarks.sqlite_view import BATCH, View
 
 
 class Noted(msgspec.Struct):
@@ -62,8 +62,8 @@ def encode_meta() -> bytes:
 class AsyncSide:
     """`floor`: a thread that writes, a thread that reads, group commit."""
 
-    async def open(self, path: Path) -> None:
-        self._floor = AsyncFloor(path, type=workload.TYPE, decode=DECODERS[workload.TYPE])
+    async def open(self, address: str) -> None:
+        self._floor = AsyncFloor(address, type=workload.TYPE, decode=DECODERS[workload.TYPE])
 
     async def close(self) -> None:
         self._floor.close()
@@ -71,10 +71,10 @@ class AsyncSide:
     async def append(self, stream: str, indices: Sequence[int]) -> None:
         await self._floor.append(appending(stream, indices))
 
-    async def append_together(self, tasks: int, each: int) -> None:
+    async def append_together(self, tasks: int, each: int, name: str = "task") -> None:
         async def worker(number: int) -> None:
             for index in range(each):
-                await self.append(f"task-{number}", (index,))
+                await self.append(f"{name}-{number}", (index,))
 
         await asyncio.gather(*map(worker, range(tasks)))
 
@@ -104,7 +104,7 @@ class AsyncSide:
     async def snapshot(self, stream: str) -> None:
         await self._floor.write(lambda floor: floor.snapshot(stream, "total", 0, total))
 
-    async def project(self, view: Path, events: int) -> None:
+    async def project(self, view: str, events: int) -> None:
         opened = View(view)
         try:
             while await self._floor.read(lambda floor: project_page(floor, opened, events)):
@@ -116,18 +116,33 @@ class AsyncSide:
         page = await self._floor.read(lambda floor: floor.changes(after))
         return [(row[0], event.number) for row, event in page]
 
+    async def take_in(self, source: str) -> int:
+        taken = after = 0
+        from_there = AsyncFloor(source, type=workload.TYPE, decode=DECODERS[workload.TYPE])
+
+        def following(floor: SqliteFloor) -> list[Row]:
+            return floor.rows(after)
+
+        try:
+            while rows := await from_there.read(following):
+                after = rows[-1][0]
+                taken += await self._floor.write(partial(SqliteFloor.take_in, rows=rows))
+        finally:
+            from_there.close()
+        return taken
+
     async def verify(self) -> int:
         return await self._floor.read(lambda floor: floor.verify())
 
-    async def backup(self, path: Path) -> None:
-        await self._floor.read(lambda floor: floor.backup(path))
+    async def backup(self, address: str) -> None:
+        await self._floor.read(lambda floor: floor.backup(address))
 
 
 class BlockingSide:
     """`floor-blocking`: the same, called directly, by a program that may block."""
 
-    async def open(self, path: Path) -> None:
-        self._floor = SqliteFloor(path, type=workload.TYPE, decode=DECODERS[workload.TYPE])
+    async def open(self, address: str) -> None:
+        self._floor = SqliteFloor(address, type=workload.TYPE, decode=DECODERS[workload.TYPE])
 
     async def close(self) -> None:
         self._floor.close()
@@ -135,7 +150,7 @@ class BlockingSide:
     async def append(self, stream: str, indices: Sequence[int]) -> None:
         self._floor.append(appending(stream, indices))
 
-    async def append_together(self, tasks: int, each: int) -> None:
+    async def append_together(self, tasks: int, each: int, name: str = "task") -> None:
         raise CannotDo  # one thread has nobody to commit together with
 
     async def read_stream(self, stream: str) -> Seen:
@@ -157,7 +172,7 @@ class BlockingSide:
     async def snapshot(self, stream: str) -> None:
         self._floor.snapshot(stream, "total", 0, total)
 
-    async def project(self, view: Path, events: int) -> None:
+    async def project(self, view: str, events: int) -> None:
         opened = View(view)
         try:
             while project_page(self._floor, opened, events):
@@ -168,11 +183,22 @@ class BlockingSide:
     async def changes(self, after: int) -> list[tuple[int, int]]:
         return [(row[0], event.number) for row, event in self._floor.changes(after)]
 
+    async def take_in(self, source: str) -> int:
+        taken = after = 0
+        from_there = SqliteFloor(source, type=workload.TYPE, decode=DECODERS[workload.TYPE])
+        try:
+            while rows := from_there.rows(after):
+                after = rows[-1][0]
+                taken += self._floor.take_in(rows)
+        finally:
+            from_there.close()
+        return taken
+
     async def verify(self) -> int:
         return self._floor.verify()
 
-    async def backup(self, path: Path) -> None:
-        self._floor.backup(path)
+    async def backup(self, address: str) -> None:
+        self._floor.backup(address)
 
 
 def project_page(floor: SqliteFloor, view: View, events: int) -> bool:

@@ -6,7 +6,7 @@ same bytes; an id once for ever, retries by id, expected versions; records that 
 changed nor deleted; events validated by msgspec when they are written; `synchronous=FULL`.
 
 It has no framework: no types but the one it is written for, no check that JSON is portable beyond
-what this one type can hold, no import, no hooks, no relations, no cancellation, no check that its
+what this one type can hold, no hooks, no relations, no cancellation, no check that its
 file is still there, no lock against SQLite's checkpoint race, and nothing against `INSERT OR
 REPLACE` by others.
 """
@@ -18,12 +18,14 @@ import hmac
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring as quote
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+
+from benchmarks.floor.taking_in import Here, take_in
+from benchmarks.floor.verifying import GENESIS, Verifying
 
 S = TypeVar("S")
 
@@ -68,6 +70,7 @@ SELECT_VERSIONS = (
     " FROM json_each(?)"
 )
 INSERT = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)"
+INSERT_TAKEN_IN = INSERT.replace(",0)", ",?)")
 UPSERT_REGISTER = (
     "INSERT INTO registers VALUES (?, ?, ?, ?) ON CONFLICT (stream, register) "
     "DO UPDATE SET created = excluded.created, id = excluded.id"
@@ -76,6 +79,11 @@ UPDATE_HEAD = "UPDATE ledger SET position = ?, chain = ?, clock = ?"
 SELECT_PAGE = f"SELECT {COLUMNS} FROM records WHERE position > ? ORDER BY position LIMIT ?"
 SELECT_STREAM = f"SELECT {COLUMNS} FROM records WHERE stream = ? AND position > ? ORDER BY position"
 SELECT_IDS = f"SELECT {COLUMNS} FROM records WHERE id IN (SELECT value FROM json_each(?))"
+SELECT_HASHES = "SELECT id, hash FROM records WHERE id IN (SELECT value FROM json_each(?))"
+SELECT_REGISTERS = (
+    "SELECT stream, created, id FROM registers WHERE stream IN (SELECT value FROM json_each(?))"
+)
+SELECT_NEWEST = "SELECT created, id FROM records WHERE late = 0 ORDER BY position DESC LIMIT 1"
 SELECT_LATE = "SELECT 1 FROM records WHERE late = 1 AND stream = ? AND +position > ? LIMIT 1"
 SELECT_SNAPSHOT = "SELECT position, state FROM snapshots WHERE stream = ? AND reducer = ?"
 UPSERT_SNAPSHOT = (
@@ -84,7 +92,6 @@ UPSERT_SNAPSHOT = (
 )
 
 PAGE = 500
-GENESIS = hashlib.sha256(b"everlog:chain:1").digest()
 
 
 class WrongVersion(Exception):
@@ -108,7 +115,7 @@ class Appending(NamedTuple):
 class SqliteFloor:
     """One connection. Blocks; to be used by one thread at a time."""
 
-    def __init__(self, path: Path, *, type: str, decode: Callable[[str | bytes], Any]) -> None:
+    def __init__(self, path: str, *, type: str, decode: Callable[[str | bytes], Any]) -> None:
         """`type`: of every event; `decode`: makes an event of the JSON that is stored."""
         self._decode = decode
         self._encode = msgspec.json.Encoder(order="sorted").encode
@@ -237,7 +244,37 @@ class SqliteFloor:
                 return IdConflict(id)
         return [stored[id] for id in ids]
 
+    def take_in(self, rows: Sequence[Row]) -> int:
+        """Takes in records of another log, all or nothing; returns how many were new."""
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            names = msgspec.json.encode(list({row[3] for row in rows})).decode()
+            ids = msgspec.json.encode([row[2] for row in rows]).decode()
+            position, chain, clock, _, node, _ = db.execute(SELECT_HEAD, ("",)).fetchone()
+            newest = db.execute(SELECT_NEWEST).fetchone() or ("", "")
+            versions = {name: found or 0 for name, found in db.execute(SELECT_VERSIONS, (names,))}
+            registers = {row[0]: row[1:] for row in db.execute(SELECT_REGISTERS, (names,))}
+            known = dict(db.execute(SELECT_HASHES, (ids,)).fetchall())
+            here = Here(position, chain, clock, newest, known, versions, registers)
+            taken = take_in(rows, here, node)
+            if taken.rows:
+                db.executemany(INSERT_TAKEN_IN, taken.rows)
+                places = taken.registers.items()
+                changed = [(stream, self._type, *place) for stream, place in places]
+                db.executemany(UPSERT_REGISTER, changed)
+                db.execute(UPDATE_HEAD, (taken.position, taken.chain, taken.clock))
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        return len(taken.rows)
+
     # --- reading ---
+
+    def rows(self, after: int) -> list[Row]:
+        """Returns the next rows of the log as they are."""
+        return self._db.execute(SELECT_PAGE, (after, PAGE)).fetchall()
 
     def page(self, after: int, size: int = PAGE) -> list[tuple[Row, Any]]:
         """Returns the next rows of the log, each with its decoded event."""
@@ -298,46 +335,22 @@ class SqliteFloor:
 
     def verify(self) -> int:
         """Computes every hash and the chain again; returns how many records there are."""
-        chain, count = GENESIS, 0
-        for row in self._rows():
-            # fmt: off
-            (position, version, id, stream, type, schema, register, origin, correlation, causation,
-             created, _, flags, nonce, data, meta, hashed, link) = row
-            # fmt: on
-            message = f'{{"data":{data},"meta":{meta}}}'.encode()
-            envelope = (
-                f'{{"causation":{"null" if causation is None else quote(causation)}'
-                f',"commitment":"{hmac.digest(nonce, message, "sha256").hex()}"'
-                f',"correlation":{quote(correlation)},"created":"{created}","format":1'
-                f',"id":{quote(id)},"origin":"{origin}","register":{quote(register)}'
-                f',"schema":{schema},"stream":{quote(stream)},"type":{quote(type)}}}'
-            )
-            count += 1
-            again = hashlib.sha256(envelope.encode()).digest()
-            chain = hashlib.sha256(
-                chain + again + version.to_bytes(8, "big") + flags.to_bytes(1, "big")
-            ).digest()
-            if (again, chain, count) != (hashed, link, position):
-                raise ValueError(f"record {position} is damaged")
+        verifying = Verifying()
+        while rows := self.rows(verifying.count):
+            verifying.check(rows)
         [answer] = self._db.execute("PRAGMA integrity_check").fetchone()
         if answer != "ok":
             raise ValueError(answer)
-        return count
+        return verifying.count
 
-    def backup(self, path: Path) -> None:
+    def backup(self, path: str) -> None:
         """Copies the log into a new file, and syncs that."""
-        self._db.execute("VACUUM INTO ?", (str(path),))
+        self._db.execute("VACUUM INTO ?", (path,))
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-    def _rows(self) -> Iterator[Row]:
-        after = 0
-        while rows := self._db.execute(SELECT_PAGE, (after, PAGE)).fetchall():
-            yield from rows
-            after = rows[-1][0]
 
 
 def _creation(row: Row) -> tuple[str, str]:

@@ -1,7 +1,8 @@
-"""everlog on SQLite, measured beside hand-written code and its peers, in turns.
+"""everlog, measured beside hand-written code and its peers, in turns: on SQLite and on PostgreSQL.
 
-Without a question all are asked, in less than a quarter of an hour, and what comes out takes the
-place of what is in benchmarks/results/. Keep the machine quiet meanwhile.
+Without a question all are asked, in about a quarter of an hour on each, and what comes out takes
+the place of what is in benchmarks/results/. Keep the machine quiet meanwhile. PostgreSQL is a
+server that is started for it, or the one whose URL is in EVERLOG_TEST_POSTGRES.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks import growth, report, saving
+from benchmarks import databases, growth, report, saving
+from benchmarks.databases import TITLES, Database
 from benchmarks.machine import ROOT, look
 from benchmarks.picture import draw
 from benchmarks.question import Size
@@ -28,25 +31,47 @@ def main(args: Sequence[str]) -> None:
         growth.main(args[1:])
         return
     options = parser().parse_args(args)
+    if options.smoke and not options.on:
+        sys.exit(_side_by_side(args))
+    for name in options.on or TITLES:
+        with databases.opened(name) as database:
+            _measure(database, options, args)
+
+
+def _side_by_side(args: Sequence[str]) -> int:
+    """Runs all databases at the same time, where nobody looks at the figures; returns the code."""
+    command = [sys.executable, "-m", "benchmarks", *args, "--on"]
+    children = [
+        subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in TITLES
+    ]
+    for child in children:
+        answer, _ = child.communicate()
+        print(answer)
+    return max(abs(int(child.returncode)) for child in children)
+
+
+def _measure(database: Database, options: argparse.Namespace, args: Sequence[str]) -> None:
     began = time.monotonic()
     questions = [QUESTIONS[name] for name in options.questions or QUESTIONS]
     sides = options.sides or [*OURS, *(name for name in PEERS if installed(name))]
     size = Size(scale=0.01 if options.smoke else options.scale)
     rounds = 1 if options.smoke else options.rounds
-    machine = look()
-    results = asyncio.run(run(questions, sides, rounds=rounds, size=size, say=_say))
-    rows = [row for question in questions for row in question.rows]
+    machine = look(database.settings)
+    if database.settings:
+        _say(", ".join(f"{name} {found}" for name, found in database.settings.items()))
+    results = asyncio.run(run(database, questions, sides, rounds=rounds, size=size, say=_say))
+    rows = [row for question in questions for row in question.rows_on(database.name)]
     asked = shlex.join(["python3", "dev.py", "bench", *args])
-    text = report.document(results, rows, machine, asked=asked)
+    text = report.document(results, rows, machine, database=database.name, asked=asked)
     print(text)
     smaller = options.smoke or options.scale < 1
     whole = not (options.questions or options.sides or smaller)
     if options.save or whole:
-        picture = draw(results, rows, machine)
+        picture = draw(results, rows, machine, database=database.name)
         raw = report.raw(results, machine, asked=asked)
-        for path in saving.save("sqlite", machine, text=text, raw=raw, picture=picture):
+        for path in saving.save(database.name, machine, text=text, raw=raw, picture=picture):
             _say(f"wrote {path.relative_to(ROOT)}")
-    _say(f"done in {time.monotonic() - began:.0f} s")
+    _say(f"{TITLES[database.name]}: done in {time.monotonic() - began:.0f} s")
     if options.smoke and "eventsourcing" in results.errors:
         sys.exit(
             "eventsourcing has to run: see above; where another peer fails, its error is enough"
@@ -65,10 +90,17 @@ def parser() -> argparse.ArgumentParser:
         f"sides: {', '.join([*OURS, *PEERS])}\n\n"
         "examples:\n"
         "  python3 dev.py bench read fold --rounds 11\n"
-        "  python3 dev.py bench append --side floor --side everlog-msgspec\n",
+        "  python3 dev.py bench append --on postgres --side floor --side everlog-msgspec\n",
     )
     add = made.add_argument
     add("questions", nargs="*", metavar="question", choices=[*QUESTIONS, []], help="see below")
+    add(
+        "--on",
+        action="append",
+        metavar="DATABASE",
+        choices=[*TITLES],
+        help=f"{' or '.join(TITLES)} (default: one after the other); may be given several times",
+    )
     add("--rounds", type=int, metavar="N", default=7, help="interleaved rounds (default: 7)")
     add(
         "--scale",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from benchmarks import workload
-from benchmarks.everlog_sides import NotedStruct, StructMeta, struct_total
+from benchmarks.everlog_sides import NotedStruct, StructMeta, place_of, struct_total
 from benchmarks.side import CannotDo, Seen
 from everlog.blocking import EventStore
 
@@ -22,8 +21,8 @@ class BlockingEverlogSide:
         self._events = [NotedStruct(**workload.fields(index)) for index in workload.INDICES]
         self._meta = StructMeta(**workload.META)
 
-    async def open(self, path: Path) -> None:
-        self._store = EventStore.open(path, events=[NotedStruct])
+    async def open(self, address: str) -> None:
+        self._store = EventStore.open(place_of(address), events=[NotedStruct])
 
     async def close(self) -> None:
         self._store.close()
@@ -31,13 +30,13 @@ class BlockingEverlogSide:
     async def append(self, stream: str, indices: Sequence[int]) -> None:
         self._append(stream, indices)
 
-    async def append_together(self, tasks: int, each: int) -> None:
+    async def append_together(self, tasks: int, each: int, name: str = "task") -> None:
         if tasks > MOST_THREADS:
             raise CannotDo
 
         def work(number: int) -> None:
             for index in range(each):
-                self._append(f"task-{number}", (index,))
+                self._append(f"{name}-{number}", (index,))
 
         with ThreadPoolExecutor(tasks) as threads:
             for _ in threads.map(work, range(tasks)):
@@ -55,18 +54,22 @@ class BlockingEverlogSide:
     async def snapshot(self, stream: str) -> None:
         self._store.snapshots.create(struct_total, stream)
 
-    async def project(self, view: Path, events: int) -> None:
+    async def project(self, view: str, events: int) -> None:
         raise CannotDo  # what a user writes: as with the async store
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
         return [(record.position, record.data.number) for record in self._store.read(after=after)]
 
+    async def take_in(self, source: str) -> int:
+        with EventStore.open(place_of(source), events=[NotedStruct]) as other:
+            return self._store.import_records(other.read()).stored
+
     async def verify(self) -> int:
         verification = self._store.verify()
         return verification.records if verification.ok else -1
 
-    async def backup(self, path: Path) -> None:
-        self._store.backup(str(path))
+    async def backup(self, address: str) -> None:
+        self._store.backup(address)
 
     def _append(self, stream: str, indices: Sequence[int]) -> None:
         events = [self._events[index] for index in indices]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from pydantic import BaseModel
 
-from benchmarks import workload
+from benchmarks import views, workload
 from benchmarks.side import Seen
-from benchmarks.view import BATCH, View
 from everlog import EventStore, Record, Reducer, event, reducer
 
 
@@ -71,8 +69,8 @@ class EverlogSide:
         self._events = [noted(**workload.fields(index)) for index in workload.INDICES]
         self._meta = meta(**workload.META)
 
-    async def open(self, path: Path) -> None:
-        self._store = await EventStore.open(path, events=[self._noted])
+    async def open(self, address: str) -> None:
+        self._store = await EventStore.open(place_of(address), events=[self._noted])
 
     async def close(self) -> None:
         await self._store.close()
@@ -81,10 +79,10 @@ class EverlogSide:
         events = [self._events[index] for index in indices]
         await self._store.append(stream, *events, meta=self._meta)
 
-    async def append_together(self, tasks: int, each: int) -> None:
+    async def append_together(self, tasks: int, each: int, name: str = "task") -> None:
         async def worker(number: int) -> None:
             for index in range(each):
-                await self.append(f"task-{number}", (index,))
+                await self.append(f"{name}-{number}", (index,))
 
         await asyncio.gather(*map(worker, range(tasks)))
 
@@ -108,19 +106,15 @@ class EverlogSide:
     async def snapshot(self, stream: str) -> None:
         await self._store.snapshots.create(self._total, stream)
 
-    async def project(self, view: Path, events: int) -> None:
+    async def project(self, view: str, events: int) -> None:
         """What a user writes while there are no durable subscriptions: pages after a checkpoint."""
-        loop, opened = asyncio.get_running_loop(), View(view)
-        with ThreadPoolExecutor(1) as thread:
-            try:
-                after = opened.checkpoint()
-                while page := [
-                    record
-                    async for record in self._store.read(after=after, until=events, limit=BATCH)
-                ]:
-                    after = await loop.run_in_executor(thread, _take, opened, page)
-            finally:
-                opened.close()
+        async with views.opened(view) as opened:
+            after = await opened.checkpoint()
+            while page := [
+                (record.position, record.data.owner, record.data.number)
+                async for record in self._store.read(after=after, until=events, limit=views.BATCH)
+            ]:
+                after = await opened.take(page)
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
         """What a user writes while there is no `follow`: a read that mostly finds nothing."""
@@ -128,16 +122,21 @@ class EverlogSide:
             (record.position, record.data.number) async for record in self._store.read(after=after)
         ]
 
+    async def take_in(self, source: str) -> int:
+        async with EventStore.open(place_of(source), events=[self._noted]) as other:
+            return (await self._store.import_records(other.read())).stored
+
     async def verify(self) -> int:
         verification = await self._store.verify()
         return verification.records if verification.ok else -1
 
-    async def backup(self, path: Path) -> None:
-        await self._store.backup(str(path))
+    async def backup(self, address: str) -> None:
+        await self._store.backup(address)
 
 
-def _take(view: View, records: Sequence[Record]) -> int:
-    return view.take((record.position, record.data.owner, record.data.number) for record in records)
+def place_of(address: str) -> str | Path:
+    """Returns an address as `EventStore.open` takes it: paths are none of its URLs."""
+    return address if "://" in address else Path(address)
 
 
 def with_structs() -> EverlogSide:

@@ -1,16 +1,15 @@
-"""Prepared logs: what is read in every round is written once a run, by each side in its own file.
+"""Prepared logs: what is read in every round is written once a run, by each side in its own log.
 
 A log of full size holds 10 streams of 1,000 events, and one of 1,000 with a snapshot after 990.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from benchmarks import workload
+from benchmarks.databases import Database, New
 from benchmarks.question import Size
 from benchmarks.side import CannotDo, Side
 
@@ -28,27 +27,23 @@ def streams_in_log(size: Size) -> int:
 class Logs:
     """The prepared logs of one run."""
 
-    def __init__(self, folder: Path, size: Size) -> None:
-        self._folder, self._size = folder, size
-        self._made: set[str] = set()
+    def __init__(self, database: Database, new: New, size: Size) -> None:
+        self._database, self._new, self._size = database, new, size
+        self._made: dict[str, str] = {}
 
-    async def of(self, name: str, make: Callable[[], Side]) -> Path:
-        """Returns the file of a side's log; makes it first, if this is the first time."""
-        path = self._folder / name / "log.db"
+    async def of(self, name: str, make: Callable[[], Side]) -> str:
+        """Returns the address of a side's log; makes it first, if this is the first time."""
         if name not in self._made:
-            path.parent.mkdir()
-            try:
-                await _make(path, make, streams_in_log(self._size))
-            except BaseException:
-                shutil.rmtree(path.parent)
-                raise
-            self._made.add(name)
-        return path
+            address = self._new(name)
+            await _make(address, make, streams_in_log(self._size))
+            self._database.settle(address)
+            self._made[name] = address
+        return self._made[name]
 
 
-async def _make(path: Path, make: Callable[[], Side], streams: int) -> None:
+async def _make(address: str, make: Callable[[], Side], streams: int) -> None:
     side = make()
-    await side.open(path)
+    await side.open(address)
     try:
         await _fill(side, streams)
     finally:

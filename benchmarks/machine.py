@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,8 @@ from benchmarks.sides import PEERS
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("everlog", "pydantic", "msgspec", *(package for package, _ in PEERS.values()))
+DRIVERS = ("psycopg", "psycopg-binary", "asyncpg", "psycopg2-binary", "sqlalchemy")
+"""Of PostgreSQL, which one of those brings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +42,14 @@ class Machine:
     """Processes that wanted a core in the minute before."""
     python: str
     sqlite: str
+    server: dict[str, str]
+    """What a PostgreSQL server says about itself; empty where none was asked."""
     libraries: dict[str, str]
 
 
-def look() -> Machine:
-    """Returns what can be found out about this machine."""
+def look(server: Mapping[str, str] | None = None) -> Machine:
+    """Returns what can be found out about this machine; `server`: what one says of itself."""
+    libraries = (*LIBRARIES, *(DRIVERS if server else ()))
     return Machine(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         commit=_commit(),
@@ -56,7 +62,8 @@ def look() -> Machine:
         load=round(os.getloadavg()[0], 2),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         sqlite=sqlite3.sqlite_version,
-        libraries={name: found for name in LIBRARIES if (found := _version(name))},
+        server=dict(server or {}),
+        libraries={name: found for name in libraries if (found := _version(name))},
     )
 
 

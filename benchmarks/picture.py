@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.databases import POSTGRES, SQLITE, TITLES
 from benchmarks.machine import Machine
 from benchmarks.question import Row
 from benchmarks.report import Ratio, best_peer, figure, ratio
@@ -15,10 +16,11 @@ from benchmarks.sides import EVERLOG, EVERLOG_PYDANTIC, FLOOR
 
 STRUCTS, MODELS = "#0b7285", "#74c0c9"
 MARK, INK, QUIET = "#e8590c", "#212529", "#868e96"
+DURABLE = {SQLITE: "synchronous=FULL", POSTGRES: "fsync and synchronous_commit on"}
 FACTORS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
-def draw(results: Results, rows: Sequence[Row], machine: Machine) -> bytes | None:
+def draw(results: Results, rows: Sequence[Row], machine: Machine, *, database: str) -> bytes | None:
     """Returns a PNG; None where there is nothing to compare, or matplotlib is not installed."""
     compared = [row for row in rows if ratio(results, row.name, slow=FLOOR) and _is_work(row)]
     if not compared:
@@ -40,7 +42,8 @@ def draw(results: Results, rows: Sequence[Row], machine: Machine) -> bytes | Non
         _against_the_floor(left, results, compared)
         _against_peers(right, results, compared)
         drawing.suptitle(
-            f"everlog on SQLite, synchronous=FULL  ·  {machine.cpu}, {machine.cores} cores  ·  "
+            f"everlog on {TITLES[database]}, {DURABLE[database]}  ·  "
+            f"{machine.cpu}, {machine.cores} cores  ·  "
             f"{machine.python}  ·  {machine.date}, {machine.commit}",
             fontsize=11,
             color=INK,

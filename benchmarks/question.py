@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from benchmarks.databases import New
 from benchmarks.side import Side
 
 T = TypeVar("T")
@@ -35,6 +35,10 @@ class Row:
     target: Target = Target()
     note: str = ""
     """What a reader of the table has to know."""
+    on: Mapping[str, Target] = field(default_factory=dict[str, Target])
+    """The targets on a database, where they differ."""
+    only: str = ""
+    """The one database that it makes sense on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +60,11 @@ class Asked:
     number: int
     """Of the round, from 0."""
     make: Callable[[], Side]
-    folder: Path
-    """Empty, and gone afterwards."""
-    log: Callable[[], Awaitable[Path]]
-    """The file of this side's prepared log (`logs.py`); made once a run, never to be changed."""
+    database: str
+    new: New
+    """Gives addresses of new logs; they are gone afterwards."""
+    log: Callable[[], Awaitable[str]]
+    """Gives the address of this side's prepared log (`logs.py`): made once a run, never changed."""
     size: Size
 
 
@@ -79,6 +84,14 @@ class Question:
     """Those it makes sense for; all of them, if None."""
     rounds: int | None = None
     """So many, whatever was asked for: for what takes long and hardly varies."""
+
+    def rows_on(self, database: str) -> list[Row]:
+        """Returns the rows that it has on a database, with the targets there."""
+        return [
+            replace(row, target=row.on.get(database, row.target))
+            for row in self.rows
+            if row.only in ("", database)
+        ]
 
 
 class Watch:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from benchmarks.databases import POSTGRES, SQLITE, TITLES
 from benchmarks.machine import Machine
 from benchmarks.question import Row
 from benchmarks.running import Results
@@ -70,18 +71,20 @@ def verdicts(results: Results, row: Row) -> list[tuple[str, bool]]:
     return found
 
 
-def document(results: Results, rows: Sequence[Row], machine: Machine, *, asked: str) -> str:
+def document(
+    results: Results, rows: Sequence[Row], machine: Machine, *, database: str, asked: str
+) -> str:
     """Returns all of it; `asked`: how the run was called."""
     parts = [
-        "# everlog on SQLite, beside hand-written code and its peers",
-        introduction(machine, asked),
+        f"# everlog on {TITLES[database]}, beside hand-written code and its peers",
+        introduction(machine, asked, database=database),
         "All take turns in every round. Lower figures are better. A ratio is "
         "the floor's time divided by everlog's in the same round: the median of the rounds, and "
         "the spread. 1.0 is as fast as code written by hand for this one event "
         "(`benchmarks/floor/`).",
         "## Beside the floor",
         _floor_table(results, rows),
-        "`floor-blocking` is the floor without a hop to a thread, for programs that may block; "
+        f"`floor-blocking` is the floor {WITHOUT[database]}, for programs that may block; "
         "`everlog-blocking` is `everlog.blocking` with msgspec events, with threads for tasks.",
         _per_second(results, rows),
         "\n".join(f"- {row.name}: {row.note}" for row in rows if row.note),
@@ -94,7 +97,7 @@ def document(results: Results, rows: Sequence[Row], machine: Machine, *, asked: 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def introduction(machine: Machine, asked: str) -> str:
+def introduction(machine: Machine, asked: str, *, database: str = SQLITE) -> str:
     """Returns where, when, how and with what a run was made."""
     data, meta = sizes()
     libraries = ", ".join(f"{name} {found}" for name, found in machine.libraries.items())
@@ -103,10 +106,36 @@ def introduction(machine: Machine, asked: str) -> str:
         f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb:g} GB, {machine.system}; "
         f"{machine.filesystem}, 4 KiB appended and synced in {machine.sync_us:g} µs; "
         f"load before the run {machine.load:g}.\n"
-        f"{machine.python}, SQLite {machine.sqlite}, {libraries}.\n"
-        f"An event is {data} bytes of JSON data and {meta} of meta; everybody writes in WAL mode "
-        "with `synchronous=FULL`."
+        f"{machine.python}, {_version(machine, database)}, {libraries}.\n"
+        f"An event is {data} bytes of JSON data and {meta} of meta; everybody writes "
+        f"{_durability(machine, database)}."
         + (MEMORY_ONLY if machine.filesystem in ("tmpfs", "ramfs") else "")
+    )
+
+
+WITHOUT = {
+    SQLITE: "without a hop to a thread",
+    POSTGRES: "over one blocking connection",
+}
+
+
+def _version(machine: Machine, database: str) -> str:
+    return (
+        f"SQLite {machine.sqlite}"
+        if database == SQLITE
+        else f"PostgreSQL {machine.server['version']}"
+    )
+
+
+def _durability(machine: Machine, database: str) -> str:
+    if database == SQLITE:
+        return "in WAL mode with `synchronous=FULL`"
+    settings = ", ".join(
+        f"{name} {found}" for name, found in machine.server.items() if name != "version"
+    )
+    return (
+        "to one server on the same machine, by TCP, with fsync and synchronous_commit on, as its "
+        f"own connection says (`SHOW`: {settings})"
     )
 
 
@@ -157,8 +186,8 @@ def _peer_table(results: Results, rows: Sequence[Row], peers: Sequence[str]) -> 
             times = ratio(results, row.name, slow=peer)
             if results.rows[row.name].question in results.errors.get(peer, {}):
                 line.append("failed")
-            elif found is None or times is None:
-                line.append("-")
+            elif times is None:
+                line.append(shown(found))
             else:
                 line.append(f"{shown(found)} ({shown(times.median)}x)")
         lines.append(line)

@@ -6,13 +6,11 @@ is always a ratio within a round.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
+from benchmarks.databases import Database
 from benchmarks.logs import Logs
 from benchmarks.question import Asked, Question, Size
 from benchmarks.side import CannotDo, Side
@@ -38,6 +36,7 @@ class Results:
 
 
 async def run(
+    database: Database,
     questions: Sequence[Question],
     sides: Sequence[str],
     *,
@@ -47,36 +46,35 @@ async def run(
 ) -> Results:
     """Asks every side every question `rounds` times. Faults of peers are kept, ours are raised."""
     results = Results()
-    with tempfile.TemporaryDirectory(prefix="everlog-bench-") as folder:
-        logs = Logs(Path(folder), size)
+    with database.room() as new_for_all:
+        logs = Logs(database, new_for_all, size)
         for question in questions:
+            rows = question.rows_on(database.name)
+            if not rows:
+                continue
             asked = [name for name in sides if question.sides is None or name in question.sides]
-            for row in question.rows:
+            for row in rows:
                 results.rows[row.name] = Measured(question.name)
             for number in range(min(rounds, question.rounds or rounds)):
                 say(f"{question.name}: round {number + 1}")
                 for name in _turned(asked, number):
                     if question.name in results.errors.get(name, {}):
                         continue
-                    work = Path(folder) / "round"
-                    work.mkdir()
-                    maker: Callable[[], Side] = partial(make, name)
-                    log = partial(logs.of, name, maker)
-                    try:
+                    maker: Callable[[], Side] = partial(make, database.name, name)
+                    with database.room() as new:
                         await _ask(
                             question,
                             Asked(
                                 name=name,
                                 number=number,
                                 make=maker,
-                                folder=work,
-                                log=log,
+                                database=database.name,
+                                new=new,
+                                log=partial(logs.of, name, maker),
                                 size=size,
                             ),
                             results,
                         )
-                    finally:
-                        shutil.rmtree(work)
     return results
 
 
@@ -91,7 +89,8 @@ async def _ask(question: Question, asked: Asked, results: Results) -> None:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         results.errors.setdefault(asked.name, {})[question.name] = text
         for row in question.rows:  # ratios need a figure from every round
-            results.rows[row.name].figures.pop(asked.name, None)
+            if row.name in results.rows:
+                results.rows[row.name].figures.pop(asked.name, None)
         return
     for name, figure in figures.items():
         results.rows[name].figures.setdefault(asked.name, []).append(figure)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 
@@ -20,13 +19,16 @@ class Seen(NamedTuple):
 
 
 class Side(Protocol):
-    """Keeps the events of the workload in one file. What it cannot do raises `CannotDo`.
+    """Keeps the events of the workload in one log. What it cannot do raises `CannotDo`.
 
     Everything is awaited; a side that blocks simply blocks, and so pays for no thread.
     """
 
-    async def open(self, path: Path) -> None:
-        """Opens the file, and creates it if need be. Raises unless it syncs every commit."""
+    async def open(self, address: str) -> None:
+        """Opens a log, and makes it if need be. Raises unless it syncs every commit.
+
+        The address is the path of a SQLite file, or the URL of a PostgreSQL schema (`postgres.py`).
+        """
         ...
 
     async def close(self) -> None: ...
@@ -35,10 +37,10 @@ class Side(Protocol):
         """Appends these events of the workload, all or nothing, durable at return."""
         ...
 
-    async def append_together(self, tasks: int, each: int) -> None:
+    async def append_together(self, tasks: int, each: int, name: str = "task") -> None:
         """Lets so many tasks (threads, where a side blocks) append one by one, at the same time.
 
-        Task n appends to the stream `task-n`.
+        Task n appends to the stream `{name}-n`.
         """
         ...
 
@@ -54,11 +56,11 @@ class Side(Protocol):
         """Stores the folded state of the stream, so that the next fold begins with it."""
         ...
 
-    async def project(self, view: Path, events: int) -> None:
+    async def project(self, view: str, events: int) -> None:
         """Makes a read model of the first events, one UPSERT a record, exactly once.
 
-        The read model is a SQLite file of its own, synced at every commit, with the checkpoint in
-        it; see `view.py`.
+        The read model is in a file or schema of its own, at the address `view`; synced at every
+        commit, with the checkpoint in it; see `views.py`.
         """
         ...
 
@@ -66,10 +68,14 @@ class Side(Protocol):
         """Returns position and number of the events after a position, in another process."""
         ...
 
+    async def take_in(self, source: str) -> int:
+        """Takes in all records of another log, 500 at a time; returns how many were new."""
+        ...
+
     async def verify(self) -> int:
         """Computes every hash and the chain again; returns how many records were right."""
         ...
 
-    async def backup(self, path: Path) -> None:
+    async def backup(self, address: str) -> None:
         """Copies the open log into a new file."""
         ...

@@ -1,9 +1,12 @@
 """python-event-sourcery (https://github.com/Enforcer/python-event-sourcery): SQLAlchemy. Blocks.
 
 A session and a backend for each unit of work, as in its quick start, with the expected version and
-a commit; meta is a component of the event's context. WAL is set by an event hook of SQLAlchemy on
-every connection, as is `synchronous=FULL`. `gap_retry_interval` is 10 ms, or reading everything
-would end with half a second of sleep.
+a commit; meta is a component of the event's context. `gap_retry_interval` is 10 ms, or reading
+everything would end with half a second of sleep.
+
+On SQLite WAL is set by an event hook of SQLAlchemy on every connection, as is `synchronous=FULL`.
+On PostgreSQL the driver is psycopg2, which it brings, and the pool has 20 connections; fsync and
+synchronous_commit are asked of one.
 
 A snapshot would be an event of a type of its own, which the aggregate applies: not measured.
 The read model is its `Projector` with `SqlAlchemyCursorsDao`, committed event by event in the read
@@ -20,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Any, ClassVar
 
 from event_sourcery import StreamId, StreamUUID
@@ -34,7 +36,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy import event as hooks
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from benchmarks import workload
+from benchmarks import postgres, workload
 from benchmarks.peers.durable import require_full
 from benchmarks.side import CannotDo, Seen
 
@@ -83,30 +85,34 @@ class Account(Aggregate):
 META = Context().with_component(Said(**workload.META))
 
 
-def _engine(path: Path) -> Any:
-    engine = create_engine(f"sqlite:///{path}", pool_size=64, connect_args={"timeout": 60})
-
-    @hooks.listens_for(engine, "connect")
-    def _set(connection: Any, _: object) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-
-    Base.metadata.create_all(engine)
-    return engine
-
-
 class Peer:
-    """An engine, and a session for each unit of work."""
+    """An engine, and a session for each unit of work; on SQLite."""
 
-    async def open(self, path: Path) -> None:
-        self._engine = _engine(path)
+    async def open(self, address: str) -> None:
+        self._engine = self.engine(address)
+        Base.metadata.create_all(self._engine)
         self._versions: dict[str, int] = {}
         self._fields = [workload.fields(index) for index in workload.INDICES]
         with self._engine.connect() as connection:
-            require_full(
-                connection.execute(text("PRAGMA journal_mode")).scalar(),
-                connection.execute(text("PRAGMA synchronous")).scalar(),
-            )
+            self.require_synced(connection)
+
+    def engine(self, address: str) -> Any:
+        """Returns an engine for a log or a read model."""
+        engine = create_engine(f"sqlite:///{address}", pool_size=64, connect_args={"timeout": 60})
+
+        @hooks.listens_for(engine, "connect")
+        def _set(connection: Any, _: object) -> None:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+
+        return engine
+
+    def require_synced(self, connection: Any) -> None:
+        """Raises unless a connection of its syncs every commit."""
+        require_full(
+            connection.execute(text("PRAGMA journal_mode")).scalar(),
+            connection.execute(text("PRAGMA synchronous")).scalar(),
+        )
 
     async def close(self) -> None:
         self._engine.dispose()
@@ -129,10 +135,10 @@ class Peer:
             session.commit()
         self._versions[stream] = version + len(events)
 
-    async def append_together(self, tasks: int, each: int) -> None:
+    async def append_together(self, tasks: int, each: int, name: str = "task") -> None:
         def worker(number: int) -> None:
             for index in range(each):
-                self._append(f"task-{number}", (index,))
+                self._append(f"{name}-{number}", (index,))
 
         with ThreadPoolExecutor(tasks) as threads:
             for done in [threads.submit(worker, number) for number in range(tasks)]:
@@ -162,8 +168,9 @@ class Peer:
     async def snapshot(self, stream: str) -> None:
         raise CannotDo
 
-    async def project(self, view: Path, events: int) -> None:
-        engine = _engine(view)
+    async def project(self, view: str, events: int) -> None:
+        engine = self.engine(view)
+        Base.metadata.create_all(engine)
         with Session(engine) as session:
             session.execute(
                 text(
@@ -173,8 +180,8 @@ class Peer:
             )
             session.commit()
             upsert = text(
-                "INSERT INTO balances VALUES (:owner, :number, 1) ON CONFLICT (owner) "
-                "DO UPDATE SET total = total + excluded.total, count = count + 1"
+                "INSERT INTO balances AS b VALUES (:owner, :number, 1) ON CONFLICT (owner) "
+                "DO UPDATE SET total = b.total + excluded.total, count = b.count + 1"
             )
 
             def add(wrapped: Any, _: object) -> None:
@@ -194,10 +201,13 @@ class Peer:
             found = next(backend.subscriber.start_from(after).build_batch(size=1, timelimit=0.1))
             return [(one.position, one.wrapped_event.event.number) for one in found]
 
+    async def take_in(self, source: str) -> int:
+        raise CannotDo
+
     async def verify(self) -> int:
         raise CannotDo
 
-    async def backup(self, path: Path) -> None:
+    async def backup(self, address: str) -> None:
         raise CannotDo
 
     @contextmanager
@@ -213,3 +223,27 @@ class Peer:
                 for recorded in next(batches):
                     yield recorded
                     after = recorded.position
+
+
+class PostgresPeer(Peer):
+    """The same on PostgreSQL."""
+
+    def engine(self, address: str) -> Any:
+        url, schema = postgres.split(address)
+        return create_engine(
+            url.replace("postgresql:", "postgresql+psycopg2:", 1),
+            pool_size=20,
+            max_overflow=0,
+            pool_timeout=60,
+            connect_args={"options": f"-c search_path={schema}"},
+        )
+
+    def require_synced(self, connection: Any) -> None:
+        postgres.require_synced(
+            connection.execute(text("SHOW fsync")).scalar(),
+            connection.execute(text("SHOW synchronous_commit")).scalar(),
+        )
+
+
+on_sqlite = Peer
+on_postgres = PostgresPeer

@@ -10,8 +10,10 @@ from benchmarks.questions import (
     follow,
     importing,
     memory,
+    processes,
     project,
     read,
+    taking_in,
     tasks,
     verify,
 )
@@ -21,12 +23,14 @@ QUESTIONS: dict[str, Question] = {
     for module in (
         append,
         tasks,
+        processes,
         batch,
         read,
         fold,
         project,
         follow,
         memory,
+        taking_in,
         importing,
         verify,
     )

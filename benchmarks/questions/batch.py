@@ -13,7 +13,7 @@ async def ask(asked: Asked) -> Figures:
     """Appends batches to a stream each."""
     batches = asked.size.of(10)
     side = asked.make()
-    await side.open(asked.folder / "log.db")
+    await side.open(asked.new("log"))
     try:
         await side.append("warm", (0,))
         with Watch() as watch:

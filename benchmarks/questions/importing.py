@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from benchmarks.databases import SQLITE
 from benchmarks.question import Asked, Figures, Question, Row, Target
 from benchmarks.side import CannotDo
 from benchmarks.sides import EVERLOG, FLOOR
@@ -13,6 +14,7 @@ ROW = Row(
     name="import",
     unit="ms",
     target=Target(at_most=100),
+    only=SQLITE,
     note="`import everlog`; for the others what their programs import first.",
 )
 

@@ -6,13 +6,13 @@ takes long and hardly varies.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import resource
 import sys
 from pathlib import Path
 
 from benchmarks import workload
+from benchmarks.child import started
 from benchmarks.question import Asked, Figures, Question, Row, Target, check
 from benchmarks.sides import BLOCKING_FLOOR, EVERLOG, EVERLOG_PYDANTIC, FLOOR, make
 
@@ -28,35 +28,36 @@ BEFORE = Row(name="the same process before it reads", unit="MB")
 async def ask(asked: Asked) -> Figures:
     """Writes a log, then lets another process read it."""
     batches = asked.size.of(1000)
-    path = asked.folder / "log.db"
+    address = asked.new("log")
     side = asked.make()
-    await side.open(path)
+    await side.open(address)
     try:
         for number in range(batches):
             await side.append(f"batch-{number}", workload.INDICES)
     finally:
         await side.close()
-    peak, before = await peak_of_reading(asked.name, path, events=batches * workload.COUNT)
+    peak, before = await peak_of_reading(
+        asked.database, asked.name, address, events=batches * workload.COUNT
+    )
     return {PEAK.name: peak, BEFORE.name: before}
 
 
-async def peak_of_reading(name: str, path: Path, *, events: int) -> tuple[float, float]:
+async def peak_of_reading(
+    database: str, name: str, address: str, *, events: int
+) -> tuple[float, float]:
     """Returns the peak of a process of its own that reads everything, and its peak before that."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.child", "read", name, str(path)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    answer, _ = await child.communicate()
+    async with started("read", database, name, address) as child:
+        answer, _ = await child.communicate()
     check(child.returncode, 0)
     before, peak, count, _ = json.loads(answer)
     check(count, events)
     return peak, before
 
 
-async def read(name: str, path: Path) -> None:
+async def read(database: str, name: str, address: str) -> None:
     """The other process: prints its peak before and after, and what it has read."""
-    side = make(name)
-    await side.open(path)
+    side = make(database, name)
+    await side.open(address)
     try:
         before = peak_mb()
         seen = await side.read_all()

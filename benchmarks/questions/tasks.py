@@ -37,7 +37,7 @@ async def ask(asked: Asked) -> Figures:
         # Enough to see the steady state; peers commit each event for itself, and need fewer.
         each = max(2, asked.size.of(EVENTS if ours else 320) // tasks)
         side = asked.make()
-        await side.open(asked.folder / f"log-{tasks}.db")
+        await side.open(asked.new(f"log-{tasks}"))
         try:
             figures[ROWS[tasks].name] = await _measure(side, tasks, each)
         except CannotDo:  # so many

@@ -26,7 +26,7 @@ from everlog.core.record import StoredRecord, computed_hash
 
 
 def open_floor(path: Path) -> SqliteFloor:
-    return SqliteFloor(path, type=workload.TYPE, decode=DECODERS[workload.TYPE])
+    return SqliteFloor(str(path), type=workload.TYPE, decode=DECODERS[workload.TYPE])
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_it_validates_what_it_writes(floor: SqliteFloor) -> None:
 def test_it_stores_the_same_columns_and_the_same_data_as_everlog(tmp_path: Path) -> None:
     async def store() -> None:
         for side, name in ((with_structs(), "everlog.db"), (AsyncSide(), "floor.db")):
-            await side.open(tmp_path / name)
+            await side.open(str(tmp_path / name))
             await side.append("stream", (7,))
             await side.close()
 
@@ -176,7 +176,7 @@ def test_tasks_that_meet_share_commits_and_each_gets_its_own_rows(
     monkeypatch.setattr(SqliteFloor, "write", counted)
 
     async def together() -> list[list[Row]]:
-        path, type = tmp_path / "floor.db", workload.TYPE
+        path, type = str(tmp_path / "floor.db"), workload.TYPE
         floor = AsyncFloor(path, type=type, decode=DECODERS[type])
         try:
             tasks = [floor.append(appending(f"task-{n}", (n,))) for n in range(20)]
@@ -192,7 +192,7 @@ def test_tasks_that_meet_share_commits_and_each_gets_its_own_rows(
 
 def test_a_bad_neighbour_in_a_commit_costs_nothing(tmp_path: Path) -> None:
     async def together() -> list[list[Row] | BaseException]:
-        path, type = tmp_path / "floor.db", workload.TYPE
+        path, type = str(tmp_path / "floor.db"), workload.TYPE
         floor = AsyncFloor(path, type=type, decode=DECODERS[type])
         try:
             bad = Appending("bad", [object()], encode_meta())  # of no class that can be encoded

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from benchmarks import growth, report, saving
-from benchmarks.floor.sides import AsyncSide
+from benchmarks import growth, postgres, report, saving
+from benchmarks.databases import POSTGRES, SQLITE, Database, Files, Schemas
+from benchmarks.floor.postgres_sides import AsyncSide as PostgresSide
 from benchmarks.machine import look
 from benchmarks.question import Asked, Question, Row, Size, Target
 from benchmarks.questions import QUESTIONS
@@ -24,31 +26,66 @@ from benchmarks.sides import (
     installed,
 )
 from benchmarks.workload import sizes
+from everlog.testing import PostgresServer
 
 TINY = Size(scale=0.01)
 PEERS_HERE = [name for name in PEERS if installed(name)]
 """None where tests usually run; `python3 dev.py bench --smoke` runs them."""
 
 
-def ask(*questions: Question, sides: list[str], rounds: int = 1) -> Results:
-    return asyncio.run(run(questions, sides, rounds=rounds, size=TINY, say=lambda _: None))
+@pytest.fixture(scope="module")
+def schemas(durable_postgres: PostgresServer) -> Schemas:
+    url = durable_postgres.new_database()
+    return Schemas(url, postgres.settings_of(url))
+
+
+@pytest.fixture(params=[SQLITE, POSTGRES])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    if request.param == SQLITE:
+        return Files(tmp_path)
+    found: Schemas = request.getfixturevalue("schemas")
+    return found
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def ask(database: Database, *questions: Question, sides: list[str], rounds: int = 1) -> Results:
+    return asyncio.run(
+        run(database, questions, sides, rounds=rounds, size=TINY, say=lambda _: None)
+    )
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_every_question_is_answered_right_by_the_floor_and_by_everlog(name: str) -> None:
+def test_every_question_is_answered_right_by_the_floor_and_by_everlog(
+    database: Database, name: str
+) -> None:
     question = QUESTIONS[name]
-    results = ask(question, sides=[*OURS, *PEERS_HERE])
-    for row in question.rows:
+    results = ask(database, question, sides=[*OURS, *PEERS_HERE])
+    for row in question.rows_on(database.name):
         figures = results.rows[row.name].figures
         assert {FLOOR, EVERLOG} <= figures.keys()
         assert all(figure > 0 for [figure] in figures.values())
 
 
-def test_a_log_that_grows_is_measured_and_its_answers_checked() -> None:
+def test_nothing_of_a_run_is_left_behind(database: Database) -> None:
+    ask(database, QUESTIONS["verify"], sides=[FLOOR, EVERLOG])
+    if isinstance(database, Files):
+        assert [*database.folder.iterdir()] == []
+    else:
+        assert isinstance(database, Schemas)
+        with psycopg.connect(database.url) as connection:
+            found = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'bench%'")
+            assert found.fetchall() == []
+
+
+def test_a_log_that_grows_is_measured_and_its_answers_checked(database: Database) -> None:
     found = asyncio.run(
-        growth.grow([EVERLOG, FLOOR], few=1_000, many=3_000, rounds=1, say=lambda _: None)
+        growth.grow(database, [EVERLOG, FLOOR], few=1_000, many=3_000, rounds=1, say=lambda _: None)
     )
-    text = growth.document(found, few=1_000, many=3_000, intro="")
+    text = growth.document(found, few=1_000, many=3_000, database=database.name, intro="")
     for row in growth.ROWS:
         assert text.count(f"| {row} ") == 2
 
@@ -66,46 +103,48 @@ async def _wrong(asked: Asked) -> dict[str, float]:
 WORK = Row(name="work", unit="ms", target=Target(floor_ratio=0.5, peer_ratio=2, at_most=10))
 
 
-def test_the_error_of_a_peer_is_quoted_and_costs_the_others_nothing() -> None:
+def test_the_error_of_a_peer_is_quoted_and_costs_the_others_nothing(files: Files) -> None:
     broken = Question(name="broken", about="", rows=(WORK,), ask=_wrong)
-    results = ask(broken, sides=[FLOOR, EVERLOG, "eventsourcing"], rounds=2)
+    results = ask(files, broken, sides=[FLOOR, EVERLOG, "eventsourcing"], rounds=2)
     assert results.rows["work"].figures == {FLOOR: [1.0, 1.0], EVERLOG: [1.0, 1.0]}
-    text = report.document(results, [WORK], look(), asked="test")
+    text = report.document(results, [WORK], look(), database=SQLITE, asked="test")
     assert "- eventsourcing (broken): `RuntimeError: no such table`" in text
     assert "failed |" in text
 
 
-def test_an_error_of_ours_ends_the_run() -> None:
+def test_an_error_of_ours_ends_the_run(files: Files) -> None:
     async def wrong(_: Asked) -> dict[str, float]:
         raise RuntimeError("no such table")
 
     with pytest.raises(RuntimeError, match="no such table"):
-        ask(Question(name="broken", about="", rows=(WORK,), ask=wrong), sides=[EVERLOG])
+        ask(files, Question(name="broken", about="", rows=(WORK,), ask=wrong), sides=[EVERLOG])
 
 
-@pytest.mark.parametrize("name", ["append", "tasks", "batch", "read"])
+@pytest.mark.parametrize("name", ["append", "tasks", "processes", "batch", "read"])
 def test_a_side_that_loses_an_event_gets_no_figure(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    schemas: Schemas, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_stream = AsyncSide.read_stream
+    read_stream = PostgresSide.read_stream
 
-    async def one_less(self: AsyncSide, stream: str) -> Seen:
+    async def one_less(self: PostgresSide, stream: str) -> Seen:
         events, total = await read_stream(self, stream)
         return Seen(events - 1, total)
 
-    monkeypatch.setattr(AsyncSide, "read_stream", one_less)
+    monkeypatch.setattr(PostgresSide, "read_stream", one_less)
     with pytest.raises(AssertionError, match="the answer is"):
-        ask(QUESTIONS[name], sides=[FLOOR])
+        ask(schemas, QUESTIONS[name], sides=[FLOOR])
 
 
-def test_what_a_side_cannot_do_is_a_dash_and_no_error() -> None:
+def test_what_a_side_cannot_do_is_a_dash_and_no_error(files: Files) -> None:
     async def cannot(asked: Asked) -> dict[str, float]:
         if asked.name == BLOCKING_FLOOR:
             raise CannotDo
         return {"work": 1.0}
 
     results = ask(
-        Question(name="some", about="", rows=(WORK,), ask=cannot), sides=[FLOOR, BLOCKING_FLOOR]
+        files,
+        Question(name="some", about="", rows=(WORK,), ask=cannot),
+        sides=[FLOOR, BLOCKING_FLOOR],
     )
     assert (results.rows["work"].figures, results.errors) == ({FLOOR: [1.0]}, {})
 
@@ -137,6 +176,21 @@ def test_a_target_is_reached_or_not(mine: float, verdicts: list[bool]) -> None:
     assert report.best_peer(results, "work") == "eventsourcing"
     # Of the floor, in itself, and beside the best peer.
     assert [reached for _, reached in report.verdicts(results, WORK)] == verdicts
+
+
+def test_a_target_may_differ_on_a_database() -> None:
+    row = QUESTIONS["append"].rows[0]
+    targets = {
+        name: QUESTIONS["append"].rows_on(name)[0].target.peer_ratio for name in (SQLITE, POSTGRES)
+    }
+    assert (row.target.peer_ratio, targets) == (1.2, {SQLITE: 1.2, POSTGRES: 3})
+
+
+def test_the_report_on_postgresql_says_what_the_server_says_of_itself(schemas: Schemas) -> None:
+    machine = look(schemas.settings)
+    text = report.introduction(machine, "test", database=POSTGRES)
+    assert f"PostgreSQL {machine.server['version']}" in text
+    assert "fsync on, synchronous_commit on" in text
 
 
 def test_new_results_take_the_place_of_the_old_ones_of_their_kind(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from pathlib import Path
 
 SCHEMA = """
 CREATE TABLE balances (
@@ -27,7 +26,7 @@ BATCH = 500
 class View:
     """The open file. Blocks."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self._db = db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -61,7 +60,7 @@ class View:
         self._db.close()
 
 
-def contents(path: Path) -> tuple[int, int]:
+def contents(path: str) -> tuple[int, int]:
     """Returns how many records a read model holds and what they add up to."""
     db = sqlite3.connect(path)
     try:

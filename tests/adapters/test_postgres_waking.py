@@ -1,11 +1,11 @@
-"""Waking through PostgreSQL: NOTIFY is a hint, coalesced and never owed; without it, polls find out."""
+"""Waking through PostgreSQL: NOTIFY is a hint, never owed; without it, polls find out."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -73,7 +73,7 @@ def heard(url: str, ledger: PostgresLedger) -> Generator[Heard]:
 
 
 @asynccontextmanager
-async def opened(url: str, schema: str, **options: Any) -> AsyncIterator[PostgresLedger]:
+async def opened(url: str, schema: str, **options: Any) -> AsyncGenerator[PostgresLedger]:
     ledger = await PostgresLedger.open(url, schema=schema, **options)
     try:
         yield ledger

@@ -111,8 +111,9 @@ def test_without_hints_it_is_looked_for_by_the_clock_and_only_while_somebody_wai
     async def test() -> None:
         log = Log(poll_s=0.001)
         wait = log.start(0)
-        while log.looks < 3:
-            await asyncio.sleep(0.001)
+        for _ in range(3):
+            log.looking.clear()
+            await log.looking.wait()
         log.head = 1
         assert await wait == 1
         await settled()

@@ -100,9 +100,11 @@ class Waker:
 
     async def close(self) -> None:
         """Stops listening and waiting."""
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.wait([self._listener])
+        # Kept no longer: what a cancelled task ended with keeps a connection that was being made.
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.cancel()
+            await asyncio.wait([listener])
         await self._waiting.close(StoreClosed(f"the store on {self._place} was closed meanwhile"))
 
     async def settle(self) -> None:

@@ -1,11 +1,15 @@
-"""A shop of its own for every test that asks for one, and how a program comes by a connection."""
+"""What a test of the PostgreSQL adapter asks for: a shop or a schema of its own, and connections."""
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
 
 from everlog.testing import PostgresServer
+from tests.adapters.schema import Schema
 from tests.adapters.shop import BOTH, CONNECTIONS, Connect, Shop
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +34,15 @@ def connect(request: pytest.FixtureRequest) -> Connect:
 def either(request: pytest.FixtureRequest) -> Connect:
     """An async connection, and a blocking one."""
     return BOTH[request.param]
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: PostgresServer) -> str:
+    """The URL of a database that has its files to itself."""
+    return postgres_server.new_database()
+
+
+@pytest.fixture
+def schema(database: str) -> Schema:
+    """A schema that does not exist yet."""
+    return Schema(database, f"test_{next(_numbers)}")

@@ -60,8 +60,11 @@ def copy_of(mutant: Mutant | None, folder: Path) -> Path:
     return copy
 
 
-def run(copy: Path, tests: Sequence[str], folder: Path) -> list[Ran]:
-    """Runs tests against a copy in a process of their own; raises `Useless` if they did not run."""
+def run(copy: Path, tests: Sequence[str], folder: Path, server: str = "") -> list[Ran]:
+    """Runs tests against a copy in a process of their own; raises `Useless` if they did not run.
+
+    `server`: the URL of a PostgreSQL server for them, or they start their own
+    """
     report = folder / "report.jsonl"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
@@ -88,6 +91,7 @@ def run(copy: Path, tests: Sequence[str], folder: Path) -> list[Ran]:
             # Whether a mutant is caught must not be a matter of luck.
             "CI": "true",
             "EVERLOG_TEST_SEED": "0",
+            "EVERLOG_TEST_POSTGRES": server,
         },
     )
     if done.returncode not in (0, 1):  # no tests, a wrong call, a collection that failed
@@ -104,9 +108,9 @@ def run(copy: Path, tests: Sequence[str], folder: Path) -> list[Ran]:
     return ran
 
 
-def kills(mutant: Mutant, folder: Path) -> list[str]:
+def kills(mutant: Mutant, folder: Path, server: str = "") -> list[str]:
     """Returns who killed the mutant and how; raises `Useless` if anybody named did not."""
-    ran = run(copy_of(mutant, folder), mutant.killed_by, folder)
+    ran = run(copy_of(mutant, folder), mutant.killed_by, folder, server)
     found: list[str] = []
     for name in mutant.killed_by:
         cases = [each for each in ran if is_case_of(each.test, name)]

@@ -10,20 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from everlog.testing import PostgresServer
 from tests.mutants.all_mutants import MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.running import Useless, copy_of, is_case_of, kills, run
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_library_without_this_defence_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
-    for kill in kills(mutant, tmp_path):
+def test_a_library_without_this_defence_is_noticed(
+    mutant: Mutant, tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    for kill in kills(mutant, tmp_path, postgres_server.url):
         print(f"{mutant.name}: killed by {kill}")
 
 
-def test_the_library_as_it_is_passes_every_test_that_kills_a_mutant(tmp_path: Path) -> None:
+def test_the_library_as_it_is_passes_every_test_that_kills_a_mutant(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
     named = sorted({test for mutant in MUTANTS for test in mutant.killed_by})
-    ran = run(copy_of(None, tmp_path), named, tmp_path)
+    ran = run(copy_of(None, tmp_path), named, tmp_path, postgres_server.url)
     assert [each for each in ran if not each.passed] == []
     assert [name for name in named if not any(is_case_of(each.test, name) for each in ran)] == []
 

@@ -1,0 +1,149 @@
+"""Many writers, one order: what a writer has read, or has assumed, is what it writes on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from everlog import NEW, EventStore, WrongVersion, to
+from everlog.store.preparing import To
+from tests.adapters.schema import Schema, eventually
+from tests.store.watched import Noted, run
+
+
+async def settled(store: EventStore) -> None:
+    """Appends until the store takes itself for the only writer, and writes without a look."""
+    for _ in range(3):
+        await store.append("warm", Noted())
+
+
+async def sound(store: EventStore) -> None:
+    """Asserts that hashes, chain, indexes and marks agree."""
+    verification = await store.verify()
+    assert verification.ok, verification.problems
+
+
+@pytest.mark.parametrize("guesses", [False, True], ids=["by a look", "by a guess"])
+def test_nobody_else_gets_in_between_what_a_writer_reads_and_what_it_writes(
+    schema: Schema, guesses: bool
+) -> None:
+    async def main() -> None:
+        async with schema.store() as store, schema.store() as other:
+            await store.append("a", Noted(1))
+            if guesses:
+                await settled(other)
+            with schema.gated() as open_gate:
+                first = asyncio.create_task(store.append_many([to("a", Noted(2), relations=["r"])]))
+                await eventually(lambda: schema.waiting() == 1, "the first is about to write")
+                second = asyncio.create_task(other.append("b", Noted(3)))
+                await eventually(
+                    lambda: schema.waiting() == 2 or second.done(), "the second waits or is done"
+                )
+                assert not second.done()
+                open_gate()
+                [one], [two] = await first, await second
+            assert (one.version, two.version) == (2, 1)
+            assert two.position == one.position + 1
+            await sound(store)
+
+    run(main)
+
+
+# --- an append that is placed by a guess ---------------------------------------------------------
+
+sizes = pytest.mark.parametrize("size", [1, 3], ids=["one event", "some events"])
+
+
+def events(stream: str, size: int, **options: Any) -> list[To]:
+    """Returns one event for a stream, or one and others for streams that are new."""
+    return [
+        to(stream, Noted(1), **options),
+        *(to(f"{stream} {number}", Noted(number)) for number in range(2, size + 1)),
+    ]
+
+
+@sizes
+def test_what_others_have_written_since_is_not_written_over(schema: Schema, size: int) -> None:
+    async def main() -> None:
+        async with schema.store() as store, schema.store() as other:
+            await settled(store)
+            [theirs] = await other.append("a", Noted(1))
+            mine = await store.append_many(events("a", size))
+            assert (theirs.position, mine[0].position) == (4, 5)
+            assert mine[0].version == 2
+            await sound(store)
+
+    run(main)
+
+
+@sizes
+def test_a_log_that_has_lost_its_tail_is_not_gone_on_with_from_memory(
+    schema: Schema, size: int
+) -> None:
+    async def main() -> None:
+        async with schema.store() as store, schema.store() as other:
+            await settled(store)
+            schema.save()
+            await store.append("a", Noted(1))
+            schema.lose_tail()
+            [theirs] = await other.append("b", Noted(1))
+            mine = await store.append_many(events("a", size))
+            assert (theirs.position, mine[0].position) == (4, 5)
+            assert mine[0].version == 1
+            await sound(store)
+
+    run(main)
+
+
+@sizes
+def test_a_stream_that_somebody_else_began_goes_on(schema: Schema, size: int) -> None:
+    async def main() -> None:
+        async with schema.store() as other:
+            await other.append("a", Noted(1), Noted(2))
+        async with schema.store() as store:
+            await settled(store)
+            [mine, *_] = await store.append_many(events("a", size))
+            assert mine.version == 3
+            await settled(store)
+            with pytest.raises(WrongVersion):
+                await store.append_many(events("a", size, expect=NEW))
+            await sound(store)
+
+    run(main)
+
+
+@sizes
+def test_a_stream_that_grew_elsewhere_is_not_remembered_as_it_was(
+    schema: Schema, size: int
+) -> None:
+    async def main() -> None:
+        async with schema.store() as store, schema.store() as other:
+            await settled(store)
+            await store.append("a", Noted(1))
+            await other.append("a", Noted(2))
+            await settled(store)  # with what the other wrote, but of another stream
+            [mine, *_] = await store.append_many(events("a", size))
+            assert mine.version == 3
+            await sound(store)
+
+    run(main)
+
+
+@sizes
+def test_a_retry_is_known_also_where_nobody_looks(schema: Schema, size: int) -> None:
+    async def main() -> None:
+        async with schema.store() as store:
+            await settled(store)
+            items = events("a", size)
+            items = [
+                to(item.stream, item.event, id=f"id {number}") for number, item in enumerate(items)
+            ]
+            first = await store.append_many(items)
+            await settled(store)
+            again = await store.append_many(items)
+            assert [record.stored for record in again] == [record.stored for record in first]
+            assert (await store.info()).position == 6 + size
+
+    run(main)

@@ -11,8 +11,6 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-import everlog.testing
-
 SHOWN = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers")
 
 
@@ -22,7 +20,10 @@ def server() -> Generator[str]:
 
     It is the server whose URL is in EVERLOG_TEST_POSTGRES, or else one that is started.
     """
-    with everlog.testing.postgres(durable=True) as started:
+    # Not at the top: the floor and the peers are measured without everlog in memory.
+    from everlog.testing import postgres
+
+    with postgres(durable=True) as started:
         yield started.new_database()
 
 

@@ -105,14 +105,8 @@ class PostgresFloor:
         self._head = None  # unless this succeeds
         if len(rows) == 1:
             [row] = rows
-            id, stream, type, created, data, meta = (
-                row[2],
-                row[3],
-                row[4],
-                row[10],
-                row[14],
-                row[15],
-            )
+            id, stream, type = row[2:5]
+            created, data, meta = row[10], row[14], row[15]
             # fmt: off
             values: tuple[object, ...] = (
                 *moved, row[1], id, stream, type, type, row[7], id, created, created, row[13],

@@ -1,4 +1,4 @@
-"""What a test of the PostgreSQL adapter asks for: a shop or a schema of its own, and connections."""
+"""What a test of the adapter asks for: a shop or a schema of its own, and connections."""
 
 import itertools
 from collections.abc import Iterator

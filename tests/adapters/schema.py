@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ import psycopg
 
 from everlog import EventStore
 from everlog.adapters.postgres.ledger import PostgresLedger
-from everlog.store.opening import SnapshotPolicy
+from everlog.store.opening import Opening, SnapshotPolicy
 from tests.adapters.databases import PATIENCE_S
 from tests.store.watched import Noted, Said
 
@@ -28,7 +28,7 @@ class Schema:
         self.database = database
         self.name = name
 
-    def store(self, **options: object) -> EventStore:
+    def store(self, **options: object) -> Opening[EventStore]:
         """Returns a store to be opened; another one each time."""
         url = f"{self.database}?{urlencode({'schema': self.name, **options})}"
         return EventStore.open(url, events=[Noted, Said])
@@ -74,7 +74,7 @@ class Schema:
             self.ask(f"INSERT INTO {{}}.{table} SELECT * FROM {{}}.saved_{table}")
 
     @contextmanager
-    def gated(self) -> Iterator[Callable[[], None]]:
+    def gated(self) -> Generator[Callable[[], None]]:
         """Has whoever adds a relation wait until the gate is opened.
 
         An append with a relation waits there between what it has read and what it writes.

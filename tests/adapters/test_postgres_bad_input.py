@@ -1,4 +1,4 @@
-"""What cannot be right about a PostgreSQL ledger is named with a way out, and nothing is written."""
+"""What is wrong about a PostgreSQL ledger is named with a way out, and nothing is written."""
 
 from __future__ import annotations
 
@@ -431,7 +431,7 @@ def test_a_lock_that_another_holds_for_too_long_is_told_as_that(url: str) -> Non
             await store.append("thing-1", Data("first"))
             with psycopg.connect(url) as holder:
                 holder.execute("SELECT pg_advisory_xact_lock(%s)", (Place({}).lock_key,))
-                with pytest.raises(LedgerBusy, match="another process for too long.*timeout_s"):
+                with pytest.raises(LedgerBusy, match=r"another process for too long.*timeout_s"):
                     await store.append("thing-1", Data("second"))
             await store.append("thing-1", Data("second"), expect=1)
 

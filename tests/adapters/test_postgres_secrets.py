@@ -1,4 +1,4 @@
-"""Canaries: passwords and data that are planted everywhere, and stand in no error and no log line."""
+"""Canaries: passwords and data, planted everywhere, that stand in no error and no log line."""
 
 from __future__ import annotations
 
@@ -364,7 +364,7 @@ def test_a_server_that_is_killed_again_and_again_leaves_no_secret_in_what_is_sai
                             heard.error(error)
             connection = await psycopg.AsyncConnection.connect(url)
             async with connection:
-                with pytest.raises(EverlogError) as caught:
+                with pytest.raises(EverlogError) as caught:  # noqa: PT012 - at the block's end
                     async with store.transaction(connection) as transaction:
                         transaction.append("s-1", SECRET, meta=WHO)
                         ask(url, END_OTHERS)

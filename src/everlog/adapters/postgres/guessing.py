@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from everlog.adapters.postgres.writing import COPY_FROM, Found, Written, placed_by_guess
+from everlog.adapters.postgres.writing import Found, Written, placed_by_guess
 from everlog.core.sequencer import Append, Head, Identity
 from everlog.core.stream import NEW, Expectation
 from everlog.ports.ledger import Request
@@ -46,15 +46,11 @@ class Guesses:
         if self._head is None or not self._alone:
             return None
         appends = [request for request in requests if isinstance(request, Append)]
-        if len(appends) < len(requests):
+        if len(appends) < len(requests) or any(request.relations for request in appends):
             return None
         versions: dict[str, int] = {}
         guessed: dict[str, int] = {}
-        count = 0
         for request in appends:
-            if request.relations:
-                return None
-            count += len(request.events)
             for event in request.events:
                 stream = event.stream
                 if stream in versions:
@@ -68,8 +64,6 @@ class Guesses:
                         version = 0
                     guessed[stream] = version
                 versions[stream] = version
-        if count >= COPY_FROM:
-            return None
         written = placed_by_guess(appends, self._head, versions, identity, now_ms)
         return None if written is None else Guess(written, versions, guessed)
 

@@ -19,7 +19,10 @@ from everlog.adapters.postgres.failures import as_storage_error, is_passing
 from everlog.adapters.postgres.guessing import Guesses
 from everlog.adapters.postgres.waking import Waker
 from everlog.adapters.postgres.writing import (
+    COPY_FROM,
+    THINK_FROM,
     Written,
+    count_events,
     look,
     place,
     store,
@@ -153,7 +156,14 @@ class Writer:
     async def _try_by_guess(
         self, connection: OurConnection, requests: Sequence[Request]
     ) -> list[Outcome] | None:
-        guess = self._guesses.of(requests, self._identity, self._now_ms())
+        events = count_events(requests)
+        if events >= COPY_FROM:
+            return None
+        arguments = (requests, self._identity, self._now_ms())
+        if events < THINK_FROM:
+            guess = self._guesses.of(*arguments)
+        else:
+            guess = await asyncio.to_thread(self._guesses.of, *arguments)
         if guess is None:
             return None
         self._sent = [guess.written]

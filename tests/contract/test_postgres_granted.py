@@ -12,6 +12,9 @@ from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
 from everlog.testing import PostgresServer
 from everlog.testing.contract import LedgerContract
+from everlog.testing.contract.importing import Importing
+from everlog.testing.contract.relating import Relating
+from everlog.testing.contract.snapshotting import Snapshotting
 from tests.adapters.databases import ask, role
 from tests.postgres_schemas import Schemas
 
@@ -23,7 +26,7 @@ def granted(postgres_server: PostgresServer) -> Iterator[tuple[Schemas, str, str
         yield schemas, name, theirs
 
 
-class TestPostgresAsAGrantedRole(LedgerContract):
+class TestPostgresAsAGrantedRole(LedgerContract, Importing, Relating, Snapshotting):
     names: dict[Path, str]
 
     @pytest.fixture(autouse=True)

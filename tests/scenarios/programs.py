@@ -127,6 +127,15 @@ async def write(path: str, process: int, seed: str) -> None:
         await asyncio.gather(*(lane() for _ in range(3)))
 
 
+async def append_when_told(url: str) -> None:
+    """Appends one event for every line that it hears, and says at which position it is."""
+    async with EventStore.open(url, events=EVENTS) as store:
+        say("ready")
+        while await hear():
+            [record] = await store.append("stream", Moved(os.getpid(), 0))
+            say(record.position)
+
+
 async def commit(path: str, appends: int, durability: str) -> None:
     """Appends one by one, so that each is a commit of its own."""
     url = f"sqlite:///{path}"
@@ -309,6 +318,7 @@ PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
         compete,
         follow,
         write,
+        append_when_told,
         commit,
         commit_counting,
         hold_lock,

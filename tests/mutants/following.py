@@ -1,0 +1,152 @@
+"""Mutants of what followers rely on: resume tokens, pages of one history, waking."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import MEMORY, POSTGRES, SQLITE, Mutant
+
+REFUSED = "test_a_token_is_refused_where_anything_of_it_is_another"
+LOST_TAIL = "test_a_log_that_lost_its_tail_is_read_on_where_it_agrees_and_nowhere_else"
+ONE_HISTORY = "test_the_pages_of_one_reading_are_never_of_two_histories"
+WAITING = "tests/ports/test_waiting.py::"
+WAKING = "tests/adapters/test_postgres_waking.py::"
+
+FOLLOWING = [
+    Mutant(
+        "the chain in a token",
+        "a token is more than a position: it stands for all up to there",
+        "core/token.py",
+        "if token.chain != chain:",
+        "if token.chain is None:",
+        (
+            MEMORY + REFUSED,
+            MEMORY + LOST_TAIL,
+            SQLITE + "test_a_restored_backup_is_read_on_where_it_agrees_and_nowhere_else",
+            "tests/store/test_resuming.py::test_whatever_two_histories_share_is_resumed_whole_and_the_rest_is_refused",
+        ),
+    ),
+    Mutant(
+        "the end in a token",
+        "a log that ends before a token's position is told from one that has another record there",
+        "core/token.py",
+        "if token.position > position:",
+        "if token.position < 0:",
+        (MEMORY + LOST_TAIL,),
+    ),
+    Mutant(
+        "the ledger in a token",
+        "a token of another ledger is refused",
+        "core/token.py",
+        "if token.ledger != ledger:",
+        'if token.ledger == "":',
+        (MEMORY + REFUSED,),
+    ),
+    Mutant(
+        "the epoch in a token",
+        "a token from before a restore or promotion that was made known is refused",
+        "core/token.py",
+        "if token.epoch != epoch:",
+        'if token.epoch == "":',
+        (MEMORY + REFUSED,),
+    ),
+    Mutant(
+        "the checksum of a token",
+        "a token that was changed on its way is no token",
+        "core/token.py",
+        "if not content or checksum != _checksum(content):",
+        "if not content:",
+        (
+            "tests/core/test_token.py::test_a_token_with_any_character_changed_lost_or_added_is_refused",
+        ),
+    ),
+    Mutant(
+        "pages of one history in memory",
+        "a later page is of the log that the first page was of",
+        "adapters/memory/reading.py",
+        "chain = tables.chain_at(until)",
+        "chain = None",
+        (
+            MEMORY + ONE_HISTORY,
+            "tests/store/test_resuming.py::test_a_reading_does_not_go_over_to_another_history_between_two_pages",
+        ),
+    ),
+    Mutant(
+        "pages of one history in SQLite",
+        "a later page is of the log that the first page was of",
+        "adapters/sqlite/reading.py",
+        "seen = None if chain is None else",
+        "seen = None if chain is not None else",
+        (SQLITE + ONE_HISTORY,),
+    ),
+    Mutant(
+        "pages of one history in PostgreSQL",
+        "a later page is of the log that the first page was of",
+        "adapters/postgres/reading.py",
+        "    if seen is not None:\n        yield from _require(seen)",
+        "    if page is None:\n        yield from _require(seen)",
+        (POSTGRES + ONE_HISTORY,),
+    ),
+    Mutant(
+        "what happens during a look",
+        "a hint that comes while it is looked is not forgotten",
+        "ports/waiting.py",
+        "head = await self._look()",
+        "head = await self._look(); self._hint.clear()",
+        (WAITING + "test_what_happens_during_a_look_is_looked_for_again",),
+    ),
+    Mutant(
+        "who comes during a look",
+        "nobody is told what was found before they asked",
+        "ports/waiting.py",
+        "for future, position in asked:",
+        "for future, position in list(self._waiting.items()):",
+        (WAITING + "test_who_comes_during_a_look_is_not_told_what_was_before",),
+    ),
+    Mutant(
+        "one look for all whose time is up",
+        "a thousand who waited in vain cost one look",
+        "ports/waiting.py",
+        "return await self._answer(-1)",
+        "return await self._look()",
+        (WAITING + "test_one_look_tells_all_whose_time_is_up_at_once",),
+    ),
+    Mutant(
+        "the last who stops waiting",
+        "nothing looks for nobody",
+        "ports/waiting.py",
+        "            if not self._waiting:\n",
+        "            if not future:\n",
+        (WAITING + "test_the_last_who_leaves_ends_the_task",),
+    ),
+    Mutant(
+        "closing ends waits",
+        "nobody waits for a store that is closed",
+        "ports/waiting.py",
+        "        self._closed = error\n        for future in self._waiting:",
+        "        self._closed = error\n        for future in ():",
+        (MEMORY + "test_closing_ends_every_wait",),
+    ),
+    Mutant(
+        "the last of many commits",
+        "a commit that carried no NOTIFY is told when no other comes",
+        "adapters/postgres/waking.py",
+        "elif self._timer is None:",
+        "elif self._timer is self:",
+        (WAKING + "test_a_follower_elsewhere_is_woken_by_the_notification_alone",),
+    ),
+    Mutant(
+        "the last commit before closing",
+        "a store that closes leaves no commit untold",
+        "adapters/postgres/waking.py",
+        "        if self._sent_at < self._committed_at:\n            self._sent_at",
+        "        if self._sent_at < 0:\n            self._sent_at",
+        (WAKING + "test_what_a_closing_store_appended_last_is_told_before_it_is_gone",),
+    ),
+    Mutant(
+        "what was said before it listened",
+        "who begins to listen looks once more",
+        "adapters/postgres/waking.py",
+        "self._waiting.hint()  # of what was said meanwhile nothing was heard",
+        "pass",
+        (WAKING + "test_what_was_appended_while_nobody_listened_is_found_by_who_listens_again",),
+    ),
+]

@@ -187,7 +187,7 @@ class InvalidStamp(InvalidInput):
 class InvalidToken(InvalidInput):
     """Text that is no resume token, or not any more.
 
-    >>> store.read(after="17")
+    >>> await store.read(after="17").to_list()
     Traceback (most recent call last):
         ...
     everlog.errors.InvalidToken: '17' is no resume token, or has been cut off or changed ...

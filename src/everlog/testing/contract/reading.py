@@ -165,13 +165,14 @@ class ReadingRecords(Contract):
         with pytest.raises(UnknownEvent):
             scene.store.read(types=[NotedAnew])
 
+    @pytest.mark.parametrize("until", [None, 10**12], ids=["to the end", "beyond the end"])
     @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
     @contract_test
     async def test_a_reading_is_a_consistent_prefix_while_appends_go_on(
-        self, scene: Scene, backwards: bool
+        self, scene: Scene, backwards: bool, until: int | None
     ) -> None:
         await history(scene.store, RECORDS)
-        reading = scene.store.read(backwards=backwards)
+        reading = scene.store.read(backwards=backwards, until=until)
         read: list[int] = []
         async for record in reading:
             read.append(record.position)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from everlog import EventStore, Transaction
 from everlog.subscriptions.projector import Appended
@@ -61,11 +61,7 @@ class Shop:
     async def buy(self, store: EventStore, connection: Theirs, name: str) -> Transaction:
         """Stores an order and its events."""
         async with store.transaction(connection) as tx:
-            ordering = connection.execute(
-                SQL("INSERT INTO {} VALUES ({})").format(self._table, name)
-            )
-            if isinstance(ordering, Awaitable):
-                await ordering
+            await execute(connection, SQL("INSERT INTO {} VALUES ({})").format(self._table, name))
             await asyncio.sleep(0)
             tx.append(f"{name}-1", Noted(1), ids=[f"{name}-a"], relations=[name])
             tx.append(f"{name}-2", Noted(2), ids=[f"{name}-b"])
@@ -104,6 +100,13 @@ def ids_of(name: str) -> list[str]:
     return [f"{name}-a", f"{name}-b"]
 
 
+async def execute(connection: Theirs, statement: LiteralString | Composed) -> None:
+    """Runs a statement over a connection of either kind."""
+    running = connection.execute(statement)
+    if isinstance(running, Awaitable):
+        await running
+
+
 async def used_by_nobody(connection: Theirs) -> bool:
     """Asserts that a connection is at rest, or closed; returns whether it can be used."""
     if connection.closed:
@@ -111,9 +114,7 @@ async def used_by_nobody(connection: Theirs) -> bool:
     assert not connection.lock.locked(), "somebody uses the connection"
     assert connection.info.transaction_status == TransactionStatus.IDLE, "a transaction is open"
     try:
-        answering = connection.execute("SELECT 1")
-        if isinstance(answering, Awaitable):
-            await answering
+        await execute(connection, "SELECT 1")
         ending = connection.rollback()
         if ending is not None:
             await ending

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 
-from everlog import OutcomeUnknown, Transaction
+from everlog import EventStore, OutcomeUnknown, StorageError, Transaction
 from everlog.adapters.postgres import theirs
+from everlog.adapters.postgres.ledger import PostgresLedger
+from everlog.adapters.postgres.theirs import TheirConnection
 from everlog.errors import StorageFailed
+from everlog.testing import PostgresServer
 from tests.proxies.faults import (
+    ANY,
     COMMIT,
     AnswerLost,
     ArrivesLate,
@@ -28,8 +32,11 @@ from tests.proxies.faults import (
     CutAfterMessages,
     Fails,
     NeverArrives,
+    Passive,
 )
-from tests.scenarios.postgres.buying import KINDS, NAME, Shop, ids_of, used_by_nobody
+from tests.proxies.relay import Cut, Line, Relay, Side
+from tests.proxies.wire import READY, Message, error
+from tests.scenarios.postgres.buying import KINDS, NAME, Shop, execute, ids_of, used_by_nobody
 from tests.scenarios.postgres.site import Noted, Site, eventually, sound
 from tests.scenarios.postgres.stepping import Steps
 from tests.store.stopping import MODES
@@ -118,8 +125,15 @@ async def called_off(
     return task
 
 
-@pytest.mark.parametrize("company", [False, True], ids=["alone", "in company"])
-@pytest.mark.parametrize("mode", ["cancelled", "timed out", *TERMINATED])
+@pytest.mark.parametrize(
+    ("mode", "company"),
+    [
+        ("cancelled", False),
+        ("cancelled", True),
+        ("timed out", True),
+        *((mode, False) for mode in TERMINATED),
+    ],
+)
 def test_a_block_that_is_called_off_at_any_await_leaves_both_or_neither_and_a_free_connection(
     shop: Shop, mode: str, company: bool
 ) -> None:
@@ -138,7 +152,8 @@ def test_a_block_that_is_called_off_while_it_waits_for_its_turn_does_not_wait_fo
     async def main() -> None:
         async with shop.store() as store, shop.connected() as connection:
             with psycopg.connect(shop.site.database) as holder:
-                key = store.ledger.place.lock_key  # type: ignore[attr-defined]
+                assert isinstance(store.ledger, PostgresLedger)
+                key = store.ledger.place.lock_key
                 holder.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
                 appending = asyncio.create_task(store.append("a", Noted(1)))
                 await eventually(lambda: shop.site.waiting_for_a_lock() == 1, "an append waits")
@@ -155,22 +170,16 @@ def test_a_block_that_is_called_off_while_it_waits_for_its_turn_does_not_wait_fo
 
 # --- each statement fails, or its connection is lost --------------------------------------------
 
-DISTURBANCES: dict[str, Callable[[str, int], AtStatement]] = {
-    "40001": lambda statement, nth: Fails("40001", statement, nth=nth),
-    "40P01": lambda statement, nth: Fails("40P01", statement, nth=nth),
-    "57014": lambda statement, nth: Fails("57014", statement, nth=nth),  # its time-out
-    "it never arrives": lambda statement, nth: NeverArrives(statement, nth=nth),
-    "its answer is lost": lambda statement, nth: AnswerLost(statement, nth=nth),
-    "the line is cut behind a message of the client's": (
-        lambda statement, nth: CutAfterMessages("client", nth)  # type: ignore[return-value]
-    ),
-    "the line is cut behind a message of the server's": (
-        lambda statement, nth: CutAfterMessages("server", nth)  # type: ignore[return-value]
-    ),
+DISTURBANCES: dict[str, Callable[[int], Passive]] = {
+    "40001": lambda nth: Fails("40001", ANY, nth=nth),
+    "40P01": lambda nth: Fails("40P01", ANY, nth=nth),
+    "its time is up": lambda nth: Fails("57014", ANY, nth=nth),
+    "it never arrives": lambda nth: NeverArrives(ANY, nth=nth),
+    "its answer is lost": lambda nth: AnswerLost(ANY, nth=nth),
+    "the line is cut behind the client's message": lambda nth: CutAfterMessages("client", nth),
+    "the line is cut behind the server's message": lambda nth: CutAfterMessages("server", nth),
 }
-
-
-FOUND_OUT = ("its answer is lost", "the line is cut behind a message of the server's")
+FOUND_OUT = ("its answer is lost", "the line is cut behind the server's message")
 
 
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
@@ -184,7 +193,7 @@ def test_a_block_that_is_disturbed_at_any_statement_leaves_both_or_neither_and_s
             while True:
                 name = f"n{len(hit) + 1}"
                 async with shop.connected() as connection:
-                    fault = shop.site.relay.plan(DISTURBANCES[disturbance]("", len(hit) + 1))
+                    fault = shop.site.relay.plan(DISTURBANCES[disturbance](len(hit) + 1))
                     outcome = await _outcome(shop.buy(store, connection, name))
                     shop.site.relay.forget()
                     await used_by_nobody(connection)
@@ -277,19 +286,18 @@ def test_where_it_cannot_be_found_out_the_outcome_is_unknown_until_the_block_is_
 
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_a_connection_that_goes_silent_in_its_commit_does_not_hold_up_the_store(
-    shop: Shop, side: Any, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(theirs, "STALLED_S", 0.3)
 
     async def main() -> None:
         async with shop.store(timeout_s=1) as store, shop.connected() as connection:
-            stalling = shop.site.relay.plan(_Stalls(shop.site, side))
+            stalling = shop.site.relay.plan(GoesSilent(side))
             buying = asyncio.create_task(_outcome(shop.buy(store, connection, "silent")))
             await stalling.wait()
             async with asyncio.timeout(20):
                 [record] = await store.append("other", Noted(1))
                 outcome = await buying
-            shop.site.relay.resume()
             shop.site.relay.forget()
             there = shop.there("silent")
             assert there is isinstance(outcome, Transaction)
@@ -299,16 +307,180 @@ def test_a_connection_that_goes_silent_in_its_commit_does_not_hold_up_the_store(
     asyncio.run(main())
 
 
-class _Stalls(AtStatement):
-    """Holds back everything from the COMMIT on, of one side."""
+def test_a_connection_that_was_lost_in_the_block_is_told_as_such_at_its_end(shop: Shop) -> None:
+    async def main() -> None:
+        async with shop.store() as store, shop.connected() as connection:
+            with pytest.raises(StorageFailed, match="was lost"):  # noqa: PT012 - the block raises
+                async with store.transaction(connection) as tx:
+                    tx.append("a", Noted(1))
+                    shop.terminate(NAME)
+                    with pytest.raises(psycopg.OperationalError):
+                        await execute(connection, "SELECT 1")
+            with pytest.raises(StorageFailed, match="was lost"):
+                await shop.buy(store, connection, "again")
+        assert shop.site.ids() == []
 
-    def __init__(self, site: Site, side: Any) -> None:
-        super().__init__(COMMIT)
-        self._site = site
-        self._side = side
+    asyncio.run(main())
 
-    def from_client(self, line: Any, message: Any) -> Any:
+
+def test_a_server_that_ends_the_connection_behind_its_answer_to_a_commit_has_committed(
+    shop: Shop,
+) -> None:
+    # What the driver raises is the last thing that it has heard.
+    async def main() -> None:
+        async with shop.store() as store, shop.connected() as connection:
+            fault = shop.site.relay.plan(EndedBehindIt(COMMIT))
+            tx = await shop.buy(store, connection, "just")
+            await fault.wait()
+            assert [record.id for record in tx.records] == ids_of("just")
+            assert shop.there("just")
+            assert shop.told == ids_of("just")
+
+    asyncio.run(main())
+
+
+class EndedBehindIt(AtStatement):
+    """Has the server say behind its answer to a statement that an administrator ends it."""
+
+    _line: Line | None = None
+
+    def from_client(self, line: Line, message: Message) -> Sequence[Message]:
         if self._hits(line):
-            self._site.relay._flows[self._side].clear()  # in the relay's own thread
-            self._happens()
+            self._line = line
         return [message]
+
+    def from_server(self, line: Line, message: Message) -> Sequence[Message]:
+        if line is self._line and message.kind == READY:
+            self._happens()
+            raise Cut(passing=error("57P01", "ended", severity="FATAL").encoded())
+        return [message]
+
+
+class GoesSilent(AtStatement):
+    """Swallows a COMMIT and what comes behind it, or what the server answers."""
+
+    _line: Line | None = None
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(COMMIT)
+        self._side: Side = side
+
+    def from_client(self, line: Line, message: Message) -> Sequence[Message]:
+        if self._hits(line):
+            self._line = line
+            self._happens()
+        return [] if line is self._line and self._side == "client" else [message]
+
+    def from_server(self, line: Line, message: Message) -> Sequence[Message]:
+        return [] if line is self._line and self._side == "server" else [message]
+
+
+# --- the server itself --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_transactions_of_a_server_that_is_killed_are_there_once_when_they_have_been_run_again(
+    durable_postgres: PostgresServer, kind: str
+) -> None:
+    database = durable_postgres.new_database()
+    names = [f"order-{number}" for number in range(150)]
+    tries: Counter[str] = Counter()
+
+    def sold(done: asyncio.Event, enough: int) -> bool:
+        return done.is_set() or len(tries) >= enough
+
+    async def kill(done: asyncio.Event) -> int:
+        kills = 0
+        while not done.is_set() and kills < 4:
+            enough = len(tries) + 15
+            await eventually(partial(sold, done, enough), "some are sold")
+            await asyncio.to_thread(durable_postgres.kill)
+            await asyncio.to_thread(durable_postgres.start)
+            kills += 1
+        return kills
+
+    async def sell(shop: Shop, store: EventStore, stock: list[str]) -> None:
+        while stock:
+            name = stock.pop()
+            while True:
+                tries[name] += 1
+                assert tries[name] < 200
+                try:
+                    async with shop.connected() as connection:
+                        await shop.buy(store, connection, name)
+                    break
+                except (StorageError, psycopg.Error):
+                    await asyncio.sleep(0.02)  # it may be down for a moment
+
+    async def main() -> None:
+        with Relay(database) as relay, Site(relay, database, "killed") as site:
+            shop = Shop(site, kind)
+            async with shop.store() as store:
+                done, stock = asyncio.Event(), list(names)
+                killing = asyncio.create_task(kill(done))
+                await asyncio.gather(*(sell(shop, store, stock) for _ in range(4)))
+                done.set()
+                print(f"{await killing} kills, {max(tries.values())} tries at most")
+                with Site(relay, database, "killed") as site:  # whose own connection was lost, too
+                    shop.site = site
+                    assert all(map(shop.there, names))
+                    assert len(site.ids()) == 2 * len(names)
+                await sound(store)
+        assert sum(tries.values()) > len(names), "nothing was ever lost"
+
+    asyncio.run(main())
+
+
+# --- tests of the tests --------------------------------------------------------------------------
+
+
+async def _at_once(work: Any, *, leave: object = None) -> Any:
+    """Waits for something, and goes away when it is cancelled."""
+    return await work
+
+
+def test_a_caller_who_does_not_stay_until_the_commit_is_over_is_seen(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("everlog.store.writing.to_its_end", _at_once)
+    monkeypatch.setattr(theirs, "to_its_end", _at_once)
+    with pytest.raises(AssertionError):
+        asyncio.run(at_every_await(shop, "cancelled", company=False))
+
+
+@pytest.mark.parametrize("guess", [True, False], ids=["as committed", "as rolled back"])
+def test_a_lost_commit_that_is_taken_for_one_or_the_other_without_a_look_is_seen(
+    shop: Shop, guess: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def guessed(*_: object) -> bool:
+        return guess
+
+    monkeypatch.setattr(PostgresLedger, "_settle", guessed)
+
+    async def main() -> None:
+        async with shop.store() as store, shop.connected() as connection:
+            shop.site.relay.plan(NeverArrives(COMMIT) if guess else AnswerLost(COMMIT))
+            outcome = await _outcome(shop.buy(store, connection, "lost"))
+            assert shop.there("lost") is isinstance(outcome, Transaction)
+
+    with pytest.raises(AssertionError):
+        asyncio.run(main())
+
+
+def test_tables_that_are_written_twice_by_a_retry_are_seen(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def commit(self: TheirConnection) -> None:
+        if self.in_transaction:
+            await self.commit()
+
+    monkeypatch.setattr(TheirConnection, "roll_back", commit)
+
+    async def main() -> None:
+        async with shop.store() as store, shop.connected() as connection:
+            await shop.buy(store, connection, "twice")
+            await shop.buy(store, connection, "twice")
+            shop.there("twice")
+
+    with pytest.raises(AssertionError, match="of order and events"):
+        asyncio.run(main())

@@ -22,6 +22,9 @@ from everlog.errors import EverlogError, InvalidInput, OutcomeUnknown, StorageFa
 Settle: TypeAlias = Callable[[Written], Awaitable[bool]]
 """Finds out whether a transaction whose connection was lost has committed."""
 
+ISOLATIONS = ("read committed", "read uncommitted")
+"""In which each statement sees what was committed before it; PostgreSQL has the two as one."""
+
 
 class Joined:
     """One transaction of a connection that is not ours, from its beginning to its commit."""
@@ -74,7 +77,7 @@ class Joined:
         [theirs] = await self._connection.run(ask(schema.SELECT_THEIRS, values))
         isolation, read_only, mark, head = theirs
         problem = ""
-        if isolation not in ("read committed", "read uncommitted"):  # which PostgreSQL has as one
+        if isolation not in ISOLATIONS:
             problem = (
                 f"it is {isolation.upper()}, in which the head of the log would be read as it was "
                 "when it began: use READ COMMITTED"

@@ -51,8 +51,16 @@ class TheirConnection:
         )
 
     def check_usable(self) -> None:
-        """Raises `InvalidInput` if events cannot be written over it as it is."""
+        """Raises `InvalidInput` if events cannot be written over it as it is.
+
+        Raises `StorageFailed` if it was lost.
+        """
         connection = self._theirs
+        if connection.broken:
+            raise StorageFailed(
+                "the connection of the transaction was lost, and all that it wrote was rolled "
+                "back: run it again over another"
+            )
         status = connection.info.transaction_status
         problem = ""
         if connection.closed:
@@ -78,11 +86,10 @@ class TheirConnection:
     def is_lost(self, error: psycopg.Error) -> bool:
         """Whether an error is no answer of the server to the statement, which may have succeeded.
 
-        A server that ends a connection may say so behind the answer, and the last thing that it has
-        said is what the driver raises.
+        Of a server that answers and then says that it ends the connection, the driver raises what
+        was said last. It is closed then.
         """
-        severity = error.diag.severity_nonlocalized
-        return error.sqlstate is None or severity in ("FATAL", "PANIC") or self._theirs.closed
+        return error.sqlstate is None or self._theirs.closed
 
     async def run(self, script: Script[T]) -> T:
         """Runs a script."""

@@ -9,6 +9,11 @@ IN_BETWEEN = (
     WRITERS + "test_nobody_else_gets_in_between_what_a_writer_reads_and_what_it_writes[by a look]"
 )
 
+SETTINGS = (
+    "tests/adapters/test_postgres_settings.py::"
+    "test_every_commit_is_durable_and_in_a_transaction_as_it_needs_one"
+)
+
 POSTGRES = [
     Mutant(
         "the advisory lock",
@@ -99,5 +104,53 @@ COPY = "COPY""",
         "if not self._alone:",
         "if not self:",
         (WRITERS + "test_a_stream_that_grew_elsewhere_is_not_remembered_as_it_was",),
+    ),
+    Mutant(
+        "synchronous_commit",
+        "a commit is on the disk when it returns, whatever the server's default is",
+        "adapters/postgres/schema.py",
+        "ELSE 'on' END",
+        "ELSE current_setting('synchronous_commit') END",
+        (SETTINGS,),
+    ),
+    Mutant(
+        "synchronous_commit on replicas",
+        "a server's stronger promise stays",
+        "adapters/postgres/schema.py",
+        "THEN 'remote_apply'",
+        "THEN 'on'",
+        ("tests/adapters/test_postgres_settings.py::test_a_stronger_promise_of_the_server_stays",),
+    ),
+    Mutant(
+        "READ COMMITTED",
+        "each statement of a commit sees what was committed before it, whatever the default is",
+        "adapters/postgres/schema.py",
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        "BEGIN READ WRITE",
+        (SETTINGS + "[transaction]",),
+    ),
+    Mutant(
+        "READ COMMITTED by a guess",
+        "an append that is one statement is no less in READ COMMITTED",
+        "adapters/postgres/connections.py",
+        "set_config('default_transaction_isolation', 'read committed', false)",
+        "set_config('default_transaction_isolation', 'serializable', false)",
+        (SETTINGS + "[none]",),
+    ),
+    Mutant(
+        "patience for the lock",
+        "the lock is waited for as long as was asked for, and no longer",
+        "adapters/postgres/schema.py",
+        "set_config('lock_timeout', %(timeout)s, {local})",
+        "set_config('lock_timeout', left(%(timeout)s, 0) || '0', {local})",
+        (SETTINGS,),
+    ),
+    Mutant(
+        "patience with who is silent",
+        "a transaction that is silent for too long is ended, and lets go of the lock",
+        "adapters/postgres/schema.py",
+        "set_config('idle_in_transaction_session_timeout', %(idle)s, {local})",
+        "set_config('idle_in_transaction_session_timeout', left(%(idle)s, 0) || '0', {local})",
+        (SETTINGS,),
     ),
 ]

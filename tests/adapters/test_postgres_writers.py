@@ -51,8 +51,6 @@ def test_nobody_else_gets_in_between_what_a_writer_reads_and_what_it_writes(
     run(main)
 
 
-# --- an append that is placed by a guess ---------------------------------------------------------
-
 sizes = pytest.mark.parametrize("size", [1, 3], ids=["one event", "some events"])
 
 
@@ -62,6 +60,35 @@ def events(stream: str, size: int, **options: Any) -> list[To]:
         to(stream, Noted(1), **options),
         *(to(f"{stream} {number}", Noted(number)) for number in range(2, size + 1)),
     ]
+
+
+NEIGHBOURS = ("a", "aa", "b", "\u00e9")
+
+
+@sizes
+@pytest.mark.parametrize("guesses", [False, True], ids=["by a look", "by a guess"])
+def test_a_stream_begins_at_one_whatever_its_neighbours_are_called(
+    schema: Schema, size: int, guesses: bool
+) -> None:
+    async def main() -> None:
+        async with schema.store() as other:
+            for name in NEIGHBOURS:
+                await other.append(name, Noted(1), Noted(2))
+        for name in ("a ", "a!", "aaa", "A", "c", "\u00e9a", "\U0001f600"):
+            async with schema.store() as store:
+                if guesses:
+                    await settled(store)
+                records = await store.append_many(events(name, size))
+                assert {record.version for record in records} == {1}
+        async with schema.store() as store:
+            for name in NEIGHBOURS:
+                [record, *_] = await store.append_many(events(name, size))
+                assert record.version == 3
+
+    run(main)
+
+
+# --- an append that is placed by a guess ---------------------------------------------------------
 
 
 @sizes

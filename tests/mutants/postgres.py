@@ -14,6 +14,15 @@ SETTINGS = (
     "test_every_commit_is_durable_and_in_a_transaction_as_it_needs_one"
 )
 
+PAGES = "tests/adapters/test_postgres_pages.py::"
+CUT = PAGES + "test_a_page_of_large_events_ends_in_time_and_nothing_is_skipped_at_its_cut"
+MOMENTS = (
+    "tests/adapters/test_postgres_moments.py::test_a_read_of_a_relation_never_mixes_the_streams_of"
+    "_one_moment_with_the_log_of_another"
+)
+POSTGRES_SUITE = "tests/contract/test_postgres.py::TestPostgres::"
+NAMES = POSTGRES_SUITE + "test_names_are_compared_by_code_point_and_kept_as_they_are[newest]"
+
 POSTGRES = [
     Mutant(
         "the advisory lock",
@@ -152,5 +161,136 @@ COPY = "COPY""",
         "set_config('idle_in_transaction_session_timeout', %(idle)s, {local})",
         "set_config('idle_in_transaction_session_timeout', left(%(idle)s, 0) || '0', {local})",
         (SETTINGS,),
+    ),
+    Mutant(
+        "a stream's own version",
+        "a stream's version is not that of its neighbour in the index",
+        "adapters/postgres/schema.py",
+        "CASE WHEN r.stream = {stream} THEN r.version END",
+        "r.version",
+        (
+            WRITERS + "test_a_stream_begins_at_one_whatever_its_neighbours_are_called"
+            "[by a look-one event]",
+            WRITERS + "test_a_stream_begins_at_one_whatever_its_neighbours_are_called"
+            "[by a look-some events]",
+        ),
+    ),
+    Mutant(
+        "where a stream begins",
+        "a page of a stream begins with its first record",
+        "adapters/postgres/reading.py",
+        "(stream, position) > (%(stream)s, %(after)s) ",
+        "(stream, position) > ('', 0) AND %(after)s >= 0 ",
+        (NAMES,),
+    ),
+    Mutant(
+        "where a stream ends",
+        "a page of a stream ends with its last record",
+        "adapters/postgres/reading.py",
+        "AND (stream, position) <= (%(stream)s, %(until)s)",
+        "AND %(until)s > 0",
+        (NAMES,),
+    ),
+    Mutant(
+        "late in one run only",
+        "a fold finds what came late in one of its two runs, not in both",
+        "adapters/postgres/reading.py",
+        'conditions = " AND NOT late" if on_time else ""',
+        'conditions = ""',
+        (POSTGRES_SUITE + "test_a_fold_goes_by_created_whatever_the_order_of_arrival[newest]",),
+    ),
+    Mutant(
+        "where the late ones go on",
+        "the next page of what came late begins behind the last one",
+        "adapters/postgres/reading.py",
+        " AND (created, id) > (%(created)s, %(id)s)",
+        " AND created > %(created)s AND %(id)s <> '-'",
+        (POSTGRES_SUITE + "test_pages_of_every_size_together_are_the_selection[newest-created]",),
+    ),
+    Mutant(
+        "the mark of what came late",
+        "what came late is marked when it is copied in",
+        "adapters/postgres/writing.py",
+        "yield (*row, row.position in late,",
+        "yield (*row, row.position in (),",
+        (POSTGRES_SUITE + "test_a_fold_goes_by_created_whatever_the_order_of_arrival[newest]",),
+    ),
+    Mutant(
+        "bytes, not characters",
+        "the size of a record is that of its bytes",
+        "adapters/postgres/writing.py",
+        "return len(text) if text.isascii() else len(text.encode())",
+        "return len(text)",
+        (PAGES + "test_the_size_of_a_record_is_that_of_its_bytes_whatever_way_it_came",),
+    ),
+    Mutant(
+        "a page by its bytes",
+        "a page of large events ends before it is too large",
+        "adapters/postgres/schema.py",
+        "WHERE coalesce(before, 0) < %(room)s",
+        "WHERE coalesce(before, 0) < 1000 * %(room)s::bigint",
+        (CUT,),
+    ),
+    Mutant(
+        "a page in the order of folds by its bytes",
+        "a page that is looked for step by step ends before it is too large",
+        "adapters/postgres/reading.py",
+        "    while len(found) < size and room > 0 and",
+        "    room = 2**40\n    while len(found) < size and",
+        (CUT,),
+    ),
+    Mutant(
+        "a page that is full",
+        "where a page was cut by its bytes it is gone on",
+        "adapters/postgres/reading.py",
+        "return records, not _is_full(records, room)",
+        "return records, True",
+        (CUT,),
+    ),
+    Mutant(
+        "full of bytes, not of characters",
+        "whether a page was cut is told by its bytes",
+        "adapters/postgres/reading.py",
+        "len(text) if text.isascii() else len(text.encode())",
+        "len(text)",
+        (CUT + "[two bytes]", CUT + "[four bytes]"),
+    ),
+    Mutant(
+        "full, or clearly not",
+        "a character has up to four bytes",
+        "adapters/postgres/reading.py",
+        "4 * characters >= room",
+        "characters >= room",
+        (CUT + "[two bytes]", CUT + "[four bytes]"),
+    ),
+    Mutant(
+        "one moment of a read",
+        "a read finds the head and the streams of a relation in one statement",
+        "adapters/postgres/reading.py",
+        "        [row] = yield from ask(schema.SELECT_BEGINNING, _beginning(selection))\n",
+        """        [row] = yield from ask(schema.SELECT_BEGINNING, _beginning(selection))
+        [(*_, members)] = yield from ask(schema.SELECT_BEGINNING, _beginning(selection))
+        row = (*row[:-1], members)
+""",
+        (MOMENTS + "[read]",),
+    ),
+    Mutant(
+        "one moment of a fold",
+        "a fold finds the head and the streams of a relation in one statement",
+        "adapters/postgres/reading.py",
+        "    [row] = yield from ask(schema.SELECT_FOLD_BEGINNING, values)\n",
+        """    [row] = yield from ask(schema.SELECT_FOLD_BEGINNING, values)
+    [other] = yield from ask(schema.SELECT_FOLD_BEGINNING, values)
+    row = (*row[:4], *other[4:])
+""",
+        (MOMENTS + "[fold]",),
+    ),
+    Mutant(
+        "an older snapshot on PostgreSQL",
+        "an older snapshot never replaces a newer one",
+        "adapters/postgres/schema.py",
+        "WHERE (excluded.revision, excluded.position) >= (s.revision, s.position)",
+        "WHERE true",
+        (POSTGRES_SUITE + "test_an_older_snapshot_is_passed_over[newest]",),
     ),
 ]

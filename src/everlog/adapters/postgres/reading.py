@@ -268,6 +268,7 @@ def _by_position(
     # asked for in windows of positions, wider and wider until a page is full.
     assert selection.until is not None
     found: list[StoredRecord] = []
+    room = PAGE_BYTES
     low, high = selection.after, selection.until
     width = 4 * size
     while low < high:
@@ -279,9 +280,10 @@ def _by_position(
             low = end
         window = selection._replace(after=start, until=end)
         records, ended = yield from _run(
-            _LOG, conditions, window, size - len(found), sizes, descending=descending
+            _LOG, conditions, window, size - len(found), sizes, descending=descending, room=room
         )
         found += records
+        room -= _bytes_of(records)
         if beyond is not None and found and found[-1].order > beyond:
             return found, False
         if not ended or (len(found) >= size and low < high):
@@ -301,13 +303,15 @@ def _run_beyond(
     # One, then two, then four: what is not needed yet may be very far away, and one row too many
     # would be searched for again on every page.
     found: list[StoredRecord] = []
+    room = PAGE_BYTES
     wanted = 1
-    while len(found) < size and (not found or found[-1].order < beyond):
+    while len(found) < size and room > 0 and (not found or found[-1].order < beyond):
         after = found[-1].position if found else selection.after
         records, ended = yield from _run(
-            source, conditions, selection._replace(after=after), wanted, sizes
+            source, conditions, selection._replace(after=after), wanted, sizes, room=room
         )
         found += records
+        room -= _bytes_of(records)
         if ended:
             return found, True
         wanted = min(2 * wanted, 100, max(1, size - len(found)))
@@ -360,15 +364,18 @@ def _run(
     *,
     descending: bool = False,
     place: tuple[str, str] = ("", ""),
+    room: int = PAGE_BYTES,
 ) -> Script[Run]:
-    """Gives the next records of one ordered query: at most `size`, and a page of bytes."""
+    """Gives the next records of one ordered query: at most `size`, and up to the one that no longer
+    fits into so many bytes.
+    """
     values: dict[str, object] = {
         "after": selection.after,
         "until": selection.until,
         "created": place[0],
         "id": place[1],
         "limit": size + 1,
-        "room": PAGE_BYTES,
+        "room": room,
     }
     where = source.where + conditions
     if selection.streams is not None:
@@ -389,12 +396,16 @@ def _run(
     records = as_records((yield from ask(template(where, order), values)))
     if len(records) > size:
         return records[:size], False
-    # Fewer than asked for: that is all, unless the page was full by its bytes.
-    return records, fits or not _is_full(records)
+    # Fewer than asked for: that is all, unless there was no more room.
+    return records, fits or not _is_full(records, room)
 
 
-def _is_full(records: Sequence[StoredRecord]) -> bool:
+def _is_full(records: Sequence[StoredRecord], room: int) -> bool:
+    characters = sum(map(len, map(DATA, records))) + sum(map(len, map(META, records)))
+    # In UTF-8 a character has four bytes at most.
+    return 4 * characters >= room and _bytes_of(records) >= room
+
+
+def _bytes_of(records: Sequence[StoredRecord]) -> int:
     texts = [*map(DATA, records), *map(META, records)]
-    if 4 * sum(map(len, texts)) < PAGE_BYTES:  # in UTF-8 a character has four bytes at most
-        return False
-    return sum(len(text.encode()) for text in texts) >= PAGE_BYTES
+    return sum([len(text) if text.isascii() else len(text.encode()) for text in texts])

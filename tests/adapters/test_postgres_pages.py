@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from everlog import EventStore, to
+from everlog.adapters.postgres.writing import COPY_FROM
 from everlog.core.record import StoredRecord
 from everlog.core.selection import PAGE_BYTES, Order, Selection
 from everlog.ports.seams import Seams
@@ -89,7 +90,7 @@ WAYS: dict[str, tuple[int, bool]] = {
     "some events": (3, False),
     "one event, by a guess": (1, True),
     "some events, by a guess": (3, True),
-    "by COPY": (150, False),
+    "by COPY": (COPY_FROM, False),
 }
 
 

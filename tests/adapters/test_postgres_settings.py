@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from everlog import EventStore, Record, reducer, to
+from everlog.adapters.postgres.writing import COPY_FROM
 from everlog.testing import PostgresServer
 from tests.adapters.schema import Schema
 from tests.store.watched import Noted
@@ -57,7 +58,7 @@ async def some(store: EventStore) -> object:
 
 
 async def many(store: EventStore) -> object:
-    return await store.append("a", *[Noted()] * 200)
+    return await store.append("a", *[Noted()] * COPY_FROM)
 
 
 async def imported(store: EventStore) -> object:

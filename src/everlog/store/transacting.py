@@ -189,8 +189,8 @@ class Transaction:
         self._owner.check()
         if not self._open:
             raise InvalidInput(
-                "the transaction is not open; call it inside "
-                "`async with store.transaction(connection) as tx:`"
+                "the transaction is not open; call it inside the `with` block of "
+                "store.transaction(connection)"
             )
 
 

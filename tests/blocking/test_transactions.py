@@ -39,12 +39,19 @@ from tests.scenarios.processes import environment
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
+@pytest.fixture(scope="module")
+def database(postgres_server: PostgresServer) -> str:
+    return postgres_server.new_database()
+
+
 @pytest.fixture
-def url(postgres_server: PostgresServer) -> str:
-    url = postgres_server.new_database()
-    with psycopg.connect(url) as connection:
+def url(database: str) -> str:
+    with psycopg.connect(database) as connection:
+        connection.execute("SET client_min_messages = warning")
+        connection.execute("DROP SCHEMA IF EXISTS everlog CASCADE")
+        connection.execute("DROP TABLE IF EXISTS orders")
         connection.execute("CREATE TABLE orders (number int PRIMARY KEY)")
-    return url
+    return database
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, LiteralString, Self
 from urllib.parse import urlencode
 
 import psycopg
@@ -34,6 +34,11 @@ class Site:
             database, autocommit=True
         )
 
+    def reconnect(self) -> None:
+        """Connects again: the server was started anew."""
+        self.direct.close()
+        self.direct = psycopg.connect(self.database, autocommit=True)
+
     def url(self, **options: object) -> str:
         """The URL of the ledger, through the relay."""
         return _with(self.relay.url, schema=self.schema, **options)
@@ -52,6 +57,10 @@ class Site:
         rows = self.rows()
         assert [position for position, _ in rows] == list(range(1, len(rows) + 1))
         return [id for _, id in rows]
+
+    def values(self, statement: LiteralString) -> list[Any]:
+        """Returns the only value of each row."""
+        return [value for [value] in self.direct.execute(statement).fetchall()]
 
     def backends(self) -> list[tuple[int, str, bool]]:
         """Returns pid, state, and whether in a transaction, of each of everlog's connections."""

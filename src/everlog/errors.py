@@ -185,13 +185,7 @@ class InvalidStamp(InvalidInput):
 
 
 class InvalidToken(InvalidInput):
-    """Text that is no resume token, or not any more.
-
-    >>> await store.read(after="17").to_list()
-    Traceback (most recent call last):
-        ...
-    everlog.errors.InvalidToken: '17' is no resume token, or has been cut off or changed ...
-    """
+    """Text that is no resume token, or not any more: it was cut off or changed on its way."""
 
 
 class NaiveDatetime(InvalidInput):

@@ -14,6 +14,7 @@ import pytest
 
 from everlog import EventStore
 from everlog.adapters.postgres import waking
+from everlog.adapters.postgres.connections import Place, connect
 from everlog.adapters.postgres.ledger import PostgresLedger
 from everlog.testing import PostgresServer
 from everlog.testing.contract.committing import append, new, place
@@ -227,12 +228,11 @@ def test_what_was_appended_while_nobody_listened_is_found_by_who_listens_again(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     never_by_the_clock(monkeypatch)
-    connect = waking.connect
 
     async def test() -> None:
         trying, gate = asyncio.Event(), asyncio.Event()
 
-        async def held_up(at: waking.Place) -> Any:
+        async def held_up(at: Place) -> Any:
             trying.set()
             await gate.wait()
             return await connect(at)

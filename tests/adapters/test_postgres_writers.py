@@ -125,6 +125,26 @@ def test_a_log_that_has_lost_its_tail_is_not_gone_on_with_from_memory(
 
 
 @sizes
+def test_a_log_that_has_got_as_far_in_another_history_is_looked_at_anew(
+    schema: Schema, size: int
+) -> None:
+    async def main() -> None:
+        async with schema.store() as store, schema.store() as other:
+            await settled(store)
+            schema.save()
+            [mine] = await store.append("a", Noted(1))
+            schema.lose_tail()
+            [theirs] = await other.append("b", Noted(1))
+            assert mine.position == theirs.position
+            await store.append("c", Noted(1))
+            [again, *_] = await store.append_many(events("a", size))
+            assert again.version == 1
+            await sound(store)
+
+    run(main)
+
+
+@sizes
 def test_a_stream_that_somebody_else_began_goes_on(schema: Schema, size: int) -> None:
     async def main() -> None:
         async with schema.store() as other:

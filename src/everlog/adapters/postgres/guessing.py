@@ -79,7 +79,8 @@ class Guesses:
 
     def learn(self, found: Found, written: Written) -> None:
         """Takes what was found under the lock, and what was written then, as known."""
-        self._alone = self._head is not None and found.head.position == self._head.position
+        # The whole head, not its position: after a fail-over another history can have got as far.
+        self._alone = found.head == self._head
         if not self._alone:
             self._versions.clear()
         self._head = written.head

@@ -194,3 +194,14 @@ def test_a_retry_is_known_also_where_nobody_looks(schema: Schema, size: int) -> 
             assert (await store.info()).position == 6 + size
 
     run(main)
+
+
+def test_where_transactions_are_read_only_by_default_appends_go_on(schema: Schema) -> None:
+    async def main() -> None:
+        options = "-cdefault_transaction_read_only=on"
+        async with schema.store(options=options, timeout_s=1) as store:
+            await settled(store)
+            await store.append("a", Noted(1))
+            await sound(store)
+
+    run(main)

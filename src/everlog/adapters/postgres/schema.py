@@ -39,9 +39,10 @@ _PATIENCE = (
 LOCK_AND_SET = f"SELECT {_DURABLE}, {_PATIENCE}, pg_advisory_xact_lock(%(key)s)".replace(
     "{local}", "true"
 )
-# What LOCK_AND_SET sets, once for a connection that writes.
+# What BEGIN and LOCK_AND_SET set, once for a connection that writes: a guess is no block.
 SET_FOR_WRITING = (
-    f"SELECT {_DURABLE}, {_PATIENCE}, set_config('plan_cache_mode', 'force_generic_plan', false)"
+    f"SELECT {_DURABLE}, {_PATIENCE}, set_config('plan_cache_mode', 'force_generic_plan', false), "
+    "set_config('default_transaction_read_only', 'off', false)"
 ).replace("{local}", "false")
 
 # --- the transaction of somebody else ---

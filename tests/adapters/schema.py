@@ -58,6 +58,15 @@ class Schema:
         assert isinstance(count, int)
         return count
 
+    def connections(self) -> int:
+        """Returns how many connections of everlog there are to this database."""
+        [[count]] = self.ask(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'everlog'"
+        )
+        assert isinstance(count, int)
+        return count
+
     def save(self) -> None:
         """Keeps what the log is now, for `lose_tail`."""
         for table in ("ledger_head", "registers"):

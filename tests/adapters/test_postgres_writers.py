@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from everlog import NEW, EventStore, WrongVersion, to
+from everlog.core.relation import Relate, Related
 from everlog.store.preparing import To
 from tests.adapters.schema import Schema, eventually
 from tests.store.watched import Noted, run
@@ -203,5 +204,19 @@ def test_where_transactions_are_read_only_by_default_appends_go_on(schema: Schem
             await settled(store)
             await store.append("a", Noted(1))
             await sound(store)
+
+    run(main)
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+def test_a_ledger_that_is_closed_right_behind_a_commit_leaves_no_connection(schema: Schema) -> None:
+    async def main() -> None:
+        ledger = await schema.ledger()
+        committed = ledger.commit([Relate(add=(("r", "s"),))])
+        await ledger.close()
+        assert await committed == [Related(added=1, removed=0)]
+        await eventually(lambda: schema.connections() == 0, "all its connections are gone")
 
     run(main)

@@ -202,7 +202,9 @@ class PostgresLedger:
             return
         self._owner.closed = True
         await self._waker.close()
-        async with self._writing:  # behind whatever is still being written
+        if self._committing:  # one that has only just been handed over has no place in a queue yet
+            await asyncio.wait(self._committing)
+        async with self._writing:  # behind whatever is still being settled
             if self._readers is not None:
                 await self._waker.settle()
             if self._writer is not None:

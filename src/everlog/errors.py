@@ -37,6 +37,7 @@
     │   ├── LedgerBusy                 another process held the lock for too long
     │   ├── StorageFull                there is no room left
     │   ├── StorageFailed              the disk or the database failed
+    │   │   └── Unreachable            the database did not answer, again and again
     │   ├── OutcomeUnknown             it cannot be told whether a write took effect
     │   └── CorruptLedger              what is stored contradicts itself
     └── MisusedStore (RuntimeError)    the store was used in a place where it cannot work
@@ -443,6 +444,10 @@ class StorageFull(StorageError):
 
 class StorageFailed(StorageError):
     """The disk or the database failed. Nothing of the call was written."""
+
+
+class Unreachable(StorageFailed):
+    """The database did not answer, or took no writes, for `timeout_s`. Nothing was written."""
 
 
 class OutcomeUnknown(StorageError):

@@ -13,7 +13,14 @@ import pytest
 
 from everlog import EventStore, OutcomeUnknown, Record, StoreClosed, WrongVersion, to
 from everlog.core.sequencer import Append, NewEvent
-from everlog.errors import IdConflict, LedgerBusy, PartialRetry, StorageFailed
+from everlog.errors import (
+    IdConflict,
+    LedgerBusy,
+    PartialRetry,
+    StorageError,
+    StorageFailed,
+    Unreachable,
+)
 from everlog.ports.ledger import Request
 from everlog.store.committer import BATCH_EVENTS, Committer
 from everlog.store.saving import Saving
@@ -269,22 +276,45 @@ def test_a_ledger_that_takes_no_batches_still_takes_everything_once(
     run(main)
 
 
-def test_a_busy_ledger_is_reported_to_all_and_not_asked_again(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("waited_for", [LedgerBusy, Unreachable])
+def test_a_ledger_that_was_waited_for_in_vain_is_reported_to_all_and_not_asked_again(
+    kind: str, tmp_path: Path, waited_for: type[StorageError]
+) -> None:
     async def main() -> None:
         async with watched(kind, tmp_path) as (store, watch):
             first, tasks = await queued_behind(
                 store, watch, [appending(store, "a", number) for number in range(5)]
             )
-            busy = LedgerBusy("locked for too long")
-            watch.refuse = lambda requests: busy
+            error = waited_for("for too long")
+            watch.refuse = lambda requests: error
             watch.before.open()
             results = await asyncio.gather(first, *tasks, return_exceptions=True)
-            assert [type(result) for result in results] == [LedgerBusy] * 6
+            assert [type(result) for result in results] == [waited_for] * 6
             assert watch.sizes == [1, 5]
             watch.refuse = lambda requests: None
             assert await numbers(store) == []
             await store.append("a", Noted(9))  # and it goes on
             assert await numbers(store) == [9]
+
+    run(main)
+
+
+@pytest.mark.parametrize("waited_for", [LedgerBusy, Unreachable])
+def test_a_ledger_that_is_waited_for_in_vain_by_one_of_a_failed_batch_is_not_asked_for_the_others(
+    kind: str, tmp_path: Path, waited_for: type[StorageError]
+) -> None:
+    async def main() -> None:
+        async with watched(kind, tmp_path) as (store, watch):
+            first, tasks = await queued_behind(
+                store, watch, [appending(store, "a", number) for number in range(5)]
+            )
+            errors = iter([None, StorageFailed("the batch"), waited_for("for too long")])
+            watch.refuse = lambda requests: next(errors)
+            watch.before.open()
+            await first
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(result) for result in results] == [waited_for] * 5
+            assert watch.sizes == [1, 5, 1]
 
     run(main)
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 from everlog.core.sequencer import Append, Import, Placed, ids_of
-from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown
+from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown, Unreachable
 from everlog.ports.ledger import Ledger, Outcome, Request
 from everlog.ports.owner import Owner
 
@@ -157,9 +157,11 @@ class Committer:
         elif isinstance(error, OutcomeUnknown):
             for queued in batch:
                 _fail(queued, _unknown(queued.request), cause=error)
-        elif isinstance(error, LedgerBusy):  # one by one, each would wait for the same lock again
-            for queued in batch:
-                _fail(queued, LedgerBusy(str(error)), cause=error)
+        elif isinstance(error, (LedgerBusy, Unreachable)):
+            # One by one, each would wait for the same lock or server again, for as long.
+            for queued in [*batch, *self._alone]:
+                _fail(queued, type(error)(str(error)), cause=error)
+            self._alone.clear()
         elif len(batch) > 1:  # one by one, so that a bad neighbour costs nothing
             self._alone.extend(batch)
         else:  # the place failed; or it is a fault of ours, or a request that nobody foresaw

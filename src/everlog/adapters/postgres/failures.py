@@ -16,6 +16,7 @@ from everlog.errors import (
     StorageError,
     StorageFailed,
     StorageFull,
+    Unreachable,
 )
 
 TRY_AGAIN = frozenset(
@@ -65,7 +66,7 @@ def as_storage_error(error: psycopg.Error, place: str) -> StorageError:
             f"{place}: {said}; nothing was written: let the owner of the schema {GRANT}"
         )
     if state == "25006":
-        return StorageFailed(
+        return Unreachable(
             f"{place} is on a server that takes no writes, such as a standby; nothing was written: "
             "connect to the primary (target_session_attrs=read-write finds it)"
         )
@@ -77,7 +78,7 @@ def as_storage_error(error: psycopg.Error, place: str) -> StorageError:
     if state in ("42P01", "42703", "3F000", "XX001", "XX002"):  # our statements do not change
         return CorruptLedger(f"{place} is damaged ({said}); run verify, restore a backup")
     if is_passing(error):
-        return StorageFailed(f"{place} cannot be reached ({said}); nothing was written")
+        return Unreachable(f"{place} cannot be reached ({said}); nothing was written")
     return StorageFailed(f"{place}: the database failed ({state or 'error'}: {said})")
 
 

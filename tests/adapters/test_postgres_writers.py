@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import pytest
 
 from everlog import NEW, EventStore, WrongVersion, to
+from everlog.adapters.postgres.ledger import PostgresLedger
 from everlog.core.relation import Relate, Related
+from everlog.errors import StorageFailed
+from everlog.ports.ledger import Outcome, Request
 from everlog.store.preparing import To
 from tests.adapters.schema import Schema, eventually
 from tests.store.watched import Noted, run
@@ -203,6 +207,35 @@ def test_where_transactions_are_read_only_by_default_appends_go_on(schema: Schem
         async with schema.store(options=options, timeout_s=1) as store:
             await settled(store)
             await store.append("a", Noted(1))
+
+
+# --- a batch that the database refuses ------------------------------------------------------------
+
+
+def test_of_a_batch_that_the_database_refuses_the_guilty_alone_fails_and_all_others_are_stored(
+    schema: Schema,
+) -> None:
+    async def main() -> None:
+        async with schema.store() as store:
+            schema.ask(REFUSE)
+            ledger = await Watched.open(schema.database, schema=schema.name)
+            assert isinstance(ledger, Watched)
+            sizes = ledger.sizes = []
+            watched = schema.over(ledger)
+            streams = [f"stream {number}" for number in range(20)]
+            streams[7] = streams[13] = "guilty"
+            asked = [watched.append(name, Noted(), ids=[f"{n}"]) for n, name in enumerate(streams)]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            await watched.close()
+            for name, answer in zip(streams, answers, strict=True):
+                assert isinstance(answer, StorageFailed if name == "guilty" else list), answer
+            assert sizes[:2] == [1, 19], "the first went alone, the others together"
+            assert sizes[2:] == [1] * 19, "and then each by itself"
+            stored = await store.read().to_list()
+            assert [record.id for record in stored] == [
+                str(number) for number, name in enumerate(streams) if name != "guilty"
+            ]
+            assert [record.position for record in stored] == list(range(1, 19))
             await sound(store)
 
     run(main)
@@ -220,3 +253,23 @@ def test_a_ledger_that_is_closed_right_behind_a_commit_leaves_no_connection(sche
         await eventually(lambda: schema.connections() == 0, "all its connections are gone")
 
     run(main)
+
+
+class Watched(PostgresLedger):
+    """A ledger that remembers how many requests were in each commit."""
+
+    sizes: list[int]
+
+    def commit(self, requests: Sequence[Request]) -> Awaitable[Sequence[Outcome]]:
+        self.sizes.append(len(requests))
+        return super().commit(requests)
+
+
+REFUSE = """
+CREATE FUNCTION {}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'not this one' USING ERRCODE = 'check_violation';
+END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON {}.records FOR EACH ROW
+WHEN (NEW.stream = 'guilty') EXECUTE FUNCTION {}.refuse()
+"""

@@ -96,7 +96,8 @@ class EventStore:
         """Opens the store that a URL names: `with EventStore.open(...) as store:`.
 
         - `url`: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute/path.db`, or a `Path`,
-          which is that of a SQLite file; what is not there is created
+          which is that of a SQLite file; `postgresql://user@host/database`. A ledger that is not
+          there is created
         - `events`: the classes that may be written, and into which records are decoded
         - `snapshots`: `"manual"`; `"auto"`, which is `every(100)`; or `every(n)`
         - `max_offset_s`: how far ahead of the wall clock an imported record may be stamped, in
@@ -104,10 +105,16 @@ class EventStore:
         - `clock`: the wall clock, in milliseconds since 1970
         - for SQLite, `durability="full"` (default: what has been appended survives a power cut) or
           `"relaxed"`, and `timeout_s=30.0`, how long to wait for other processes' writes
+        - for PostgreSQL, `schema="everlog"`; `migrate`: True brings an older ledger up to date,
+          False changes nothing, else one is created where there is none; `timeout_s=30.0`, how long
+          to wait for other processes' writes and for a lost server; `readers=4`, how many
+          connections read at most; `pooler="transaction"` behind a proxy that pools so
+
+        Options can stand in the URL, too: `postgresql://app@db/app?schema=audit`.
 
         Raises `InvalidInput` (such as `InvalidUrl`, `EventDefinitionError`, `UnknownEvent`,
-        `EventAlreadyRegistered`) and `CannotOpen` (or its `ForeignFile`, `NewerFormat`) before
-        anything is written.
+        `EventAlreadyRegistered`), `NotSupported` where a driver is missing, and `CannotOpen` (or
+        its `ForeignFile`, `NewerFormat`, `OlderFormat`) before anything is written.
 
         >>> with EventStore.open("memory:", events=[UserCreated]) as store:
         ...     [record] = store.append("user-1", UserCreated(email="jane@doe.com"))

@@ -23,6 +23,10 @@ MOMENTS = (
 POSTGRES_SUITE = "tests/contract/test_postgres.py::TestPostgres::"
 NAMES = POSTGRES_SUITE + "test_names_are_compared_by_code_point_and_kept_as_they_are[newest]"
 
+MIGRATION = "adapters/postgres/migrations/0001_ledger.sql"
+HISTORY = "tests/adapters/test_postgres_history.py::"
+REWRITTEN = POSTGRES_SUITE + "test_the_database_itself_refuses_to_rewrite_history[newest]"
+
 POSTGRES = [
     Mutant(
         "the advisory lock",
@@ -300,5 +304,45 @@ COPY = "COPY""",
         "WHERE (excluded.revision, excluded.position) >= (s.revision, s.position)",
         "WHERE true",
         (POSTGRES_SUITE + "test_an_older_snapshot_is_passed_over[newest]",),
+    ),
+    *(
+        Mutant(name, takes_away, MIGRATION, source, replacement, killed_by)
+        for name, takes_away, source, replacement, killed_by in (
+            (
+                "no deletes in PostgreSQL",
+                "the database refuses to delete a record",
+                "BEFORE UPDATE OR DELETE ON",
+                "BEFORE UPDATE ON",
+                (REWRITTEN, HISTORY + "test_a_record_may_become_a_tombstone_and_stays_one"),
+            ),
+            (
+                "no TRUNCATE in PostgreSQL",
+                "the database refuses to empty the log",
+                "ENABLE ALWAYS TRIGGER records_are_never_emptied",
+                "DISABLE TRIGGER records_are_never_emptied",
+                (REWRITTEN, HISTORY + "test_a_record_may_become_a_tombstone_and_stays_one"),
+            ),
+            (
+                "no changes by a replica's session in PostgreSQL",
+                "a session that plays a replica is refused as any other",
+                "ENABLE ALWAYS TRIGGER records_are_never_changed",
+                "ENABLE TRIGGER records_are_never_changed",
+                (REWRITTEN,),
+            ),
+            (
+                "a whole tombstone in PostgreSQL",
+                "nonce, data and meta go together or not at all",
+                "NEW.nonce IS NULL AND NEW.data IS NULL AND NEW.meta IS NULL",
+                "true",
+                (HISTORY + "test_on_its_way_to_a_tombstone_a_record_keeps_every_other_column",),
+            ),
+            (
+                "the cause of a tombstone in PostgreSQL",
+                "a tombstone keeps what caused it, also where that is NULL",
+                "            AND NEW.causation IS NOT DISTINCT FROM OLD.causation\n",
+                "",
+                (HISTORY + "test_on_its_way_to_a_tombstone_a_record_keeps_every_other_column",),
+            ),
+        )
     ),
 ]

@@ -81,8 +81,8 @@ FOLLOWING = [
         "pages of one history in PostgreSQL",
         "a later page is of the log that the first page was of",
         "adapters/postgres/reading.py",
-        "    if seen is not None:\n        yield from _require(seen)",
-        "    if page is None:\n        yield from _require(seen)",
+        "where = schema.OF_ONE_HISTORY + where",
+        "where = where + ''",
         (POSTGRES + ONE_HISTORY,),
     ),
     Mutant(

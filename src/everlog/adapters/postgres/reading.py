@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
+
+from psycopg import errors
 
 from everlog.adapters.postgres import schema
 from everlog.adapters.postgres.executing import Script, ask
@@ -20,6 +23,7 @@ from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, p
 from everlog.core.sequencer import Head
 from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, overtakes, reaches_past
 from everlog.core.token import ResumeToken, require
+from everlog.errors import LogDiverged
 from everlog.ports.ledger import FoldStart, Problem
 
 Run = tuple[list[StoredRecord], bool]
@@ -53,10 +57,16 @@ def read_page(selection: Selection, cursor: Cursor | None, size: int, sizes: Siz
         selection = _resolved(selection, *place)
         assert selection.until is not None
         sizes.learn(selection.until, largest)
-    page = yield from _page(selection, cursor, size, sizes)
-    if seen is not None:
+        page = yield from _first(selection, size, sizes)
+        if seen is not None:
+            yield from _require(seen)
+        return page
+    try:
+        return (yield from _page(selection, cursor, size, sizes))
+    except errors.DivisionByZero:  # see OF_ONE_HISTORY
+        assert seen is not None
         yield from _require(seen)
-    return page
+        raise LogDiverged(seen.position, "chain") from None
 
 
 def fold_start(
@@ -76,11 +86,11 @@ def fold_start(
         and not reaches_past(snapshot, resolved)
     ):
         after = resolved._replace(after=max(resolved.after, snapshot.position))
-        page = yield from _page(after, None, size, sizes)
+        page = yield from _first(after, size, sizes)
         if not overtakes(page.records, snapshot):
             start = FoldStart(snapshot, page, revision)
     if start is None:
-        page = yield from _page(resolved, None, size, sizes)
+        page = yield from _first(resolved, size, sizes)
         start = FoldStart(None, page, revision)
     if selection.seen is not None:
         yield from _require(selection.seen)
@@ -184,6 +194,12 @@ def _require(seen: ResumeToken) -> Script[None]:
     values = {"position": seen.position}
     [[ledger, epoch, position, chain]] = yield from ask(schema.SELECT_PLACE, values)
     require(seen, ledger=ledger, epoch=epoch, position=position, chain=chain)
+
+
+def _first(selection: Selection, size: int, sizes: Sizes) -> Script[Page]:
+    """Gives the first page; only the others need to be of the log in which this one ends."""
+    page = yield from _page(selection._replace(seen=None), None, size, sizes)
+    return replace(page, selection=selection)
 
 
 def _page(selection: Selection, cursor: Cursor | None, size: int, sizes: Sizes) -> Script[Page]:
@@ -378,6 +394,10 @@ def _run(
         "room": room,
     }
     where = source.where + conditions
+    if selection.seen is not None:
+        ledger, epoch, position, chain = selection.seen
+        where = schema.OF_ONE_HISTORY + where
+        values |= {"ledger": ledger, "epoch": epoch, "seen": position, "chain": chain}
     if selection.streams is not None:
         if len(selection.streams) == 1:
             values["stream"] = selection.streams[0]

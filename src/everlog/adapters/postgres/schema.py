@@ -304,6 +304,16 @@ SELECT_REGISTER = (
 )
 
 
+# A condition of later pages: that the log has the place in which the first page ends. In the same
+# statement, so it costs no trip; where the log is another one the statement fails (22012), as it
+# would otherwise be taken for a page without records. PostgreSQL asks it first, and once.
+OF_ONE_HISTORY = (
+    "1 / (SELECT count(*) FROM {schema}.ledger_head AS h "
+    "JOIN {schema}.records AS r ON r.position = %(seen)s "
+    "WHERE h.ledger = %(ledger)s AND h.epoch = %(epoch)s AND r.chain = %(chain)s) = 1 AND "
+)
+
+
 def select_page(conditions: str, order: str) -> str:
     """Returns the statement of a page: fixed text only, to which every value is bound.
 

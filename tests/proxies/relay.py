@@ -161,14 +161,18 @@ class Relay:
     ) -> None:
         self.close()
 
+    def stall_here(self, *sides: Side) -> None:
+        """Does the same for a fault, which runs in the proxy's own thread."""
+        for side in sides or self._flows:
+            self._flows[side].clear()
+
     def _set_flows(self, sides: Sequence[Side], *, flowing: bool) -> None:
         async def set_them() -> None:
+            if not flowing:
+                self.stall_here(*sides)
+                return
             for side in sides or self._flows:
-                flow = self._flows[side]
-                if flowing:
-                    flow.set()
-                else:
-                    flow.clear()
+                self._flows[side].set()
 
         self._listener.call(set_them())
 

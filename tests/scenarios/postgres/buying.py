@@ -36,10 +36,10 @@ class Shop:
         site.direct.execute(SQL("CREATE TABLE {} (name text)").format(self._table))
 
     def store(self, **options: object) -> AbstractAsyncContextManager[EventStore]:
-        return self._store(self.site.straight_url(**options))
+        return self.store_at(self.site.straight_url(**options))
 
     @asynccontextmanager
-    async def _store(self, url: str) -> AsyncGenerator[EventStore]:
+    async def store_at(self, url: str) -> AsyncGenerator[EventStore]:
         async def tell(appended: Appended) -> None:
             self.told.extend(record.id for record in appended.records)
 
@@ -48,8 +48,8 @@ class Shop:
             yield store
 
     @asynccontextmanager
-    async def connected(self) -> AsyncGenerator[Theirs]:
-        url = self.site.relay.url
+    async def connected(self, *, straight: bool = False) -> AsyncGenerator[Theirs]:
+        url = self.site.database if straight else self.site.relay.url
         if self._kind == "async":
             connecting = psycopg.AsyncConnection.connect(url, application_name=NAME)
             async with await connecting as connection:

@@ -168,6 +168,45 @@ def test_a_block_that_is_called_off_while_it_waits_for_its_turn_does_not_wait_fo
     asyncio.run(main())
 
 
+def test_hooks_are_told_of_a_transaction_behind_an_append_that_has_committed_before_it(
+    shop: Shop,
+) -> None:
+    # Here the store is behind the relay: that its append has committed, it has not heard yet.
+    async def main() -> None:
+        async with (
+            shop.store_at(shop.site.url(pooler="transaction")) as store,
+            shop.connected(straight=True) as connection,
+        ):
+            await store.info()
+            shop.site.relay.plan(AnswersAreHeld(shop.site.relay))
+            appending = asyncio.create_task(store.append("a", Noted(1), ids=["first"]))
+            await eventually(lambda: len(shop.site.ids()) == 1, "the append has committed")
+            buying = asyncio.create_task(shop.buy(store, connection, "second"))
+            await asyncio.wait([buying], timeout=0.3)
+            waited = not buying.done()
+            shop.site.relay.forget()
+            shop.site.relay.resume()
+            await asyncio.gather(appending, buying)
+            assert shop.told == shop.site.ids() == ["first", *ids_of("second")]
+            assert waited, "it did not wait for its turn"
+
+    asyncio.run(main())
+
+
+class AnswersAreHeld(AtStatement):
+    """Holds back what servers say from a COMMIT on, until the relay is resumed."""
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__(COMMIT)
+        self._relay = relay
+
+    def from_client(self, line: Line, message: Message) -> Sequence[Message]:
+        if self._hits(line):
+            self._relay.stall_here("server")
+            self._happens()
+        return [message]
+
+
 # --- each statement fails, or its connection is lost --------------------------------------------
 
 DISTURBANCES: dict[str, Callable[[int], Passive]] = {

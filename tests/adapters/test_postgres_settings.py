@@ -126,6 +126,26 @@ def test_every_commit_is_durable_and_in_a_transaction_as_it_needs_one(
     asyncio.run(main())
 
 
+def test_a_server_does_not_wait_for_hours_for_who_is_gone_without_a_word(careless: Schema) -> None:
+    async def main() -> None:
+        async with careless.store() as store:
+            careless.ask(
+                "CREATE TABLE {}.kept AS SELECT '' AS name, '' AS value WHERE false;"
+                "CREATE FUNCTION {}.keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                "INSERT INTO {}.kept SELECT name, current_setting(name) FROM pg_settings "
+                "WHERE name LIKE 'tcp_keepalives_%'; RETURN NULL; END $$;"
+                "CREATE TRIGGER keep AFTER UPDATE ON {}.ledger_head EXECUTE FUNCTION {}.keep()"
+            )
+            await one(store)
+        assert dict(careless.ask("SELECT name, value FROM {}.kept")) == {
+            "tcp_keepalives_idle": "10",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "4",
+        }
+
+    asyncio.run(main())
+
+
 def test_so_are_events_in_somebody_elses_transaction(careless: Schema) -> None:
     async def main() -> None:
         async with careless.store(timeout_s=7) as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,15 @@ class Process:
         """Ends the program as `kill -9` does, and waits for its end."""
         self._popen.kill()
         self._popen.wait()
+
+    def wait_until_stopped(self) -> None:
+        """Waits until the program is stopped, by SIGSTOP."""
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), f"it ended, with {status}"
+
+    def go_on(self) -> None:
+        """Has a stopped program go on."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def wait(self) -> int:
         """Waits for the program to end by itself; returns its exit code."""

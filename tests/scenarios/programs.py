@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
@@ -312,6 +313,30 @@ async def open_many(url: str, count: int) -> None:
     say(await asyncio.gather(*(open_one() for _ in range(count))))
 
 
+async def stop_in_the_middle(url: str) -> None:
+    """Stops itself between what it has read and what it writes, until somebody has it go on."""
+    from everlog.adapters.postgres import writer
+
+    async with EventStore.open(url, events=EVENTS) as store:
+        place = writer.place
+
+        def stopped(*arguments: Any, **options: Any) -> Any:
+            writer.place = place
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return place(*arguments, **options)
+
+        writer.place = stopped
+        told = ""
+        while True:
+            try:
+                [record] = await store.append("stopped", Moved(1, 1), ids=["stopped"])
+            except EverlogError as error:
+                told = type(error).__name__
+            else:
+                say([record.position, told])
+                return
+
+
 PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
     program.__name__: program
     for program in (
@@ -326,6 +351,7 @@ PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
         open_many,
         open_as,
         fork,
+        stop_in_the_middle,
         try_to_write,
     )
 }

@@ -41,7 +41,11 @@ _SESSION = (
     "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false), "
     "set_config('default_transaction_isolation', 'read committed', false), "
     "set_config('default_transaction_read_only', 'off', false), "
-    "set_config('client_min_messages', 'warning', false)"
+    "set_config('client_min_messages', 'warning', false), "
+    # The same patience at the other end: who is gone without a word holds no lock for hours.
+    "set_config('tcp_keepalives_idle', '10', false), "
+    "set_config('tcp_keepalives_interval', '5', false), "
+    "set_config('tcp_keepalives_count', '4', false)"
 )
 
 

@@ -85,6 +85,17 @@ class OurConnection(psycopg.AsyncConnection[Row]):
         self.cursor_at_hand = psycopg.AsyncCursor(self, row_factory=tuple_row)
 
 
+class _Pipeline(psycopg.AsyncPipeline):
+    """A pipeline at whose end a server begins to count how long the transaction is idle.
+
+    psycopg sends a Flush behind the Sync. It asks for nothing that has not been answered, but ends
+    the counting: a process that is stopped behind its first trip would hold the lock for ever.
+    """
+
+    def _fetch_gen(self, *, flush: bool) -> Any:
+        return super()._fetch_gen(flush=False)
+
+
 class Executor:
     """Runs scripts over connections of psycopg, in one schema."""
 
@@ -138,7 +149,8 @@ class Executor:
             return []
         if alone and len(step.statements) > 1:
             cursors: list[psycopg.AsyncCursor[Row]] = []
-            async with connection.pipeline():
+            async with connection.pipeline() as pipeline:
+                pipeline.__class__ = _Pipeline
                 for statement in step.statements:
                     cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
                     cursors.append(cursor)

@@ -167,7 +167,7 @@ class Readers:
 
     @asynccontextmanager
     async def one(self, *, timeout_s: float | None = None) -> AsyncGenerator[OurConnection]:
-        """Lends a connection; raises `PoolTimeout` where none is to be had, `PoolClosed`."""
+        """Lends a connection; the pool says with an error of its own where none is to be had."""
         connection = await self._pool.getconn(timeout_s)
         try:
             yield connection

@@ -241,6 +241,32 @@ def test_of_a_batch_that_the_database_refuses_the_guilty_alone_fails_and_all_oth
     run(main)
 
 
+@pytest.mark.parametrize("written", [0, 1, 3], ids=["nothing", "an event", "and settled"])
+def test_a_ledger_that_was_replaced_under_an_open_store_takes_nothing_of_it(
+    schema: Schema, written: int
+) -> None:
+    async def main() -> None:
+        async with schema.store() as store:
+            for number in range(written):
+                await store.append("a", Noted(number))
+            for _ in range(3):  # refused, so that the store knows the head and nothing else
+                with pytest.raises(WrongVersion):
+                    await store.append("a", Noted(1), expect=99)
+            schema.ask("DROP SCHEMA {} CASCADE")
+            async with schema.store() as other:
+                for append in (
+                    store.append("a", Noted(1)),
+                    store.append_many(events("a", 3)),
+                    store.relations.add("r", "a"),
+                ):
+                    with pytest.raises(StorageFailed, match=r"another ledger.*open the store"):
+                        await append
+                assert (await other.info()).position == 0
+                await sound(other)
+
+    run(main)
+
+
 # --- the end -------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,8 @@ class Guesses:
         """Returns a guess worth trying, or None."""
         if self._head is None or not self._alone:
             return None
+        if self._head.position == 0:  # as far as any new ledger: it may be another one by now
+            return None
         appends = [request for request in requests if isinstance(request, Append)]
         if len(appends) < len(requests) or any(request.relations for request in appends):
             return None

@@ -84,9 +84,12 @@ def _version_of(stream: str) -> str:
     )
 
 
+# What every commit has to know: whose log it is, and how far it has got.
+_OWN_HEAD = "ledger, node, epoch, position, chain, clock, newest_created, newest_id"
+SELECT_OWN_HEAD = f"SELECT {_OWN_HEAD} FROM {{schema}}.ledger_head"
 # All that an append of one event has to know.
 SELECT_FOR_ONE = (
-    "SELECT position, chain, clock, newest_created, newest_id, "
+    f"SELECT {_OWN_HEAD}, "
     + _version_of("%(stream)s")
     + ", EXISTS (SELECT FROM {schema}.records WHERE id = %(id)s) FROM {schema}.ledger_head"
 )

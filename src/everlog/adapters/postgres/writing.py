@@ -23,7 +23,7 @@ from everlog.core.sequencer import (
     streams_of,
 )
 from everlog.core.snapshot import DropSnapshots, PutSnapshot, SnapshotKey
-from everlog.errors import EverlogError
+from everlog.errors import EverlogError, StorageFailed
 from everlog.ports.ledger import Outcome, Request
 
 COPY_FROM = 2_000
@@ -37,6 +37,7 @@ THINK_FROM = 500
 class Found(NamedTuple):
     """What the ledger holds, under its lock, of what a batch is about."""
 
+    identity: Identity
     head: Head
     known: dict[str, StoredRecord]
     versions: dict[str, int]
@@ -67,13 +68,14 @@ def look(requests: Sequence[Request]) -> Script[Found]:
         # In one statement: a lone append waits for every trip.
         [stream] = streams_of(placing)
         [row] = yield from ask(schema.SELECT_FOR_ONE, {"stream": stream, "id": ids[0]})
-        *head, version, is_known = row
+        ledger, node, epoch, *head, version, is_known = row
         known: list[Row] = []
         if is_known:
             known = yield from ask(schema.SELECT_BY_IDS, {"names": json.dumps(ids)})
         versions = {} if version is None else {stream: version}
-        return Found(as_head(head), _by_id(known), versions, {})
-    statements = [Statement(schema.SELECT_HEAD)]
+        identity = Identity(ledger, node, epoch)
+        return Found(identity, as_head(head), _by_id(known), versions, {})
+    statements = [Statement(schema.SELECT_OWN_HEAD)]
     if ids:
         keys = [{"stream": stream, "register": register} for stream, register in _imported(placing)]
         statements += [
@@ -81,10 +83,11 @@ def look(requests: Sequence[Request]) -> Script[Found]:
             Statement(schema.SELECT_VERSIONS, {"names": json.dumps(streams_of(placing))}),
             Statement(schema.SELECT_REGISTERS, {"keys": json.dumps(keys)}),
         ]
-    [[row], *rest] = yield Run(statements)
+    [[(ledger, node, epoch, *head)], *rest] = yield Run(statements)
     known, versioned, registered = rest or ([], [], [])
     return Found(
-        as_head(row),
+        Identity(ledger, node, epoch),
+        as_head(head),
         _by_id(known),
         {stream: version for stream, version in versioned if version is not None},
         {(stream, register): (created, id) for stream, register, created, id in registered},
@@ -138,7 +141,14 @@ def place(
     """Places the requests, and makes the changes that are no rows; `store` has the rows.
 
     `identify`: asks for the transaction's id also where only requests that stored nothing came.
+
+    Raises `StorageFailed` if another ledger has taken the place of the one that was opened.
     """
+    if found.identity != identity:
+        raise StorageFailed(
+            f"another ledger ({found.identity.ledger}) has taken the place of the one that was "
+            f"opened here ({identity.ledger}); nothing was written: open the store again"
+        )
     sequencer = Sequencer(
         found.head,
         identity,

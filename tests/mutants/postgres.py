@@ -25,6 +25,9 @@ NAMES = POSTGRES_SUITE + "test_names_are_compared_by_code_point_and_kept_as_they
 
 MIGRATION = "adapters/postgres/migrations/0001_ledger.sql"
 HISTORY = "tests/adapters/test_postgres_history.py::"
+IN_ANOTHER_ORDER = (
+    "tests/adapters/test_postgres_orders.py::test_no_text_is_in_the_order_of_its_database"
+)
 REWRITTEN = POSTGRES_SUITE + "test_the_database_itself_refuses_to_rewrite_history[newest]"
 
 POSTGRES = [
@@ -308,6 +311,13 @@ COPY = "COPY""",
     *(
         Mutant(name, takes_away, MIGRATION, source, replacement, killed_by)
         for name, takes_away, source, replacement, killed_by in (
+            (
+                "streams by code point",
+                "streams are in one order, whatever the order of the database",
+                'stream text COLLATE "C" NOT NULL,\n    type text',
+                "stream text NOT NULL,\n    type text",
+                (IN_ANOTHER_ORDER,),
+            ),
             (
                 "no deletes in PostgreSQL",
                 "the database refuses to delete a record",

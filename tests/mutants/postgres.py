@@ -29,6 +29,16 @@ IN_ANOTHER_ORDER = (
     "tests/adapters/test_postgres_orders.py::test_no_text_is_in_the_order_of_its_database"
 )
 REWRITTEN = POSTGRES_SUITE + "test_the_database_itself_refuses_to_rewrite_history[newest]"
+FAILURES = "tests/adapters/test_postgres_failures.py::"
+PASSING = FAILURES + "test_what_passes_is_tried_again_and_nobody_hears_of_it"
+FAILING = FAILURES + "test_what_does_not_pass_is_tried_once_and_is_known_not_to_be_written"
+LOST = "tests/scenarios/postgres/test_lost_answers.py::"
+DISTURBED = LOST + (
+    "test_a_write_that_is_disturbed_at_any_statement_is_there_once_and_its_caller_never_hears"
+)
+IN_ITS_PLACE = LOST + (
+    "test_a_write_that_was_lost_is_not_taken_for_what_another_wrote_in_its_place[one event]"
+)
 
 POSTGRES = [
     Mutant(
@@ -307,6 +317,103 @@ COPY = "COPY""",
         "WHERE (excluded.revision, excluded.position) >= (s.revision, s.position)",
         "WHERE true",
         (POSTGRES_SUITE + "test_an_older_snapshot_is_passed_over[newest]",),
+    ),
+    Mutant(
+        "a conflict of transactions",
+        "a serialization failure is tried again with the same ids",
+        "adapters/postgres/failures.py",
+        '"40001",  # serialization_failure',
+        "",
+        (PASSING + "[40001-by a look]", PASSING + "[40001-by a guess]"),
+    ),
+    Mutant(
+        "a deadlock",
+        "who was chosen to end a deadlock tries again with the same ids",
+        "adapters/postgres/failures.py",
+        '"40P01",  # deadlock_detected',
+        "",
+        (PASSING + "[40P01-by a look]",),
+    ),
+    Mutant(
+        "a silent transaction",
+        "who lost the lock because it was silent can go on",
+        "adapters/postgres/executing.py",
+        "return super()._fetch_gen(flush=False)",
+        "return super()._fetch_gen(flush=flush)",
+        (
+            "tests/adapters/test_postgres_stopped.py::test_who_is_stopped_with_the_lock_in_its"
+            "_hands_loses_it_and_goes_on_where_it_was[none]",
+        ),
+    ),
+    Mutant(
+        "a lost connection",
+        "a connection that is lost is made anew, and the write tried again with the same ids",
+        "adapters/postgres/failures.py",
+        "return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))",
+        "return False",
+        (DISTURBED + "[one event-it never arrives]",),
+    ),
+    Mutant(
+        "what does not pass",
+        "a failure that stays is not tried again and again",
+        "adapters/postgres/failures.py",
+        'return error.sqlstate in TRY_AGAIN or error.sqlstate.startswith("08")',
+        'return error.sqlstate > "1"',
+        (FAILING + "[23514-StorageFailed-by a look]",),
+    ),
+    Mutant(
+        "a lost try",
+        "a commit whose answer was lost is looked for before the write is tried again",
+        "adapters/postgres/writer.py",
+        "lost += self._sent",
+        "self._sent = []",
+        (DISTURBED + "[a relation-its answer is lost]",),
+    ),
+    Mutant(
+        "a try that was rolled back",
+        "a write that has failed for certain is not called unknown",
+        "adapters/postgres/writer.py",
+        "if await self._let_go():",
+        "if await self._let_go() is not None:",
+        (FAILING + "[23514-StorageFailed-by a look]",),
+    ),
+    Mutant(
+        "a lost try and its chain",
+        "what another wrote in the place of a lost try is not taken for it",
+        "adapters/postgres/writer.py",
+        "return bool(found) and found[0][0] == last.chain",
+        "return bool(found)",
+        (IN_ITS_PLACE,),
+    ),
+    Mutant(
+        "a lost try without rows",
+        "the server is asked what became of a transaction that no row tells of",
+        "adapters/postgres/writer.py",
+        'return bool(fate == "committed")',
+        "return bool(fate)",
+        (DISTURBED + "[a relation-it never arrives]",),
+    ),
+    Mutant(
+        "NOTIFY",
+        "a commit is told to those who listen",
+        "adapters/postgres/schema.py",
+        "NOTIFY = \"SELECT pg_notify(%(channel)s, '')\"",
+        'NOTIFY = "SELECT %(channel)s::text"',
+        (
+            "tests/adapters/test_postgres_waking.py::"
+            "test_what_a_closing_store_appended_last_is_told_before_it_is_gone",
+        ),
+    ),
+    Mutant(
+        "NOTIFY of a guess",
+        "an append by a guess tells those who listen in its own statement",
+        "adapters/postgres/schema.py",
+        "THEN pg_notify(%(channel)s, '')::text END",
+        "THEN %(channel)s::text END",
+        (
+            "tests/adapters/test_postgres_waking.py::"
+            "test_a_commit_after_a_pause_is_told_in_its_own_transaction",
+        ),
     ),
     *(
         Mutant(name, takes_away, MIGRATION, source, replacement, killed_by)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from everlog.testing import PostgresServer
-from tests.mutants.all_mutants import MUTANTS
+from tests.mutants.all_mutants import GROUPS, MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.running import Useless, copy_of, is_case_of, kills, run
 
@@ -24,10 +24,12 @@ def test_a_library_without_this_defence_is_noticed(
         print(f"{mutant.name}: killed by {kill}")
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("group", GROUPS)
 def test_the_library_as_it_is_passes_every_test_that_kills_a_mutant(
-    tmp_path: Path, postgres_server: PostgresServer
+    group: str, tmp_path: Path, postgres_server: PostgresServer
 ) -> None:
-    named = sorted({test for mutant in MUTANTS for test in mutant.killed_by})
+    named = sorted({test for mutant in GROUPS[group] for test in mutant.killed_by})
     ran = run(copy_of(None, tmp_path), named, tmp_path, postgres_server.url)
     assert [each for each in ran if not each.passed] == []
     assert [name for name in named if not any(is_case_of(each.test, name) for each in ran)] == []

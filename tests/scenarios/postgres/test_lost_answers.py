@@ -404,6 +404,29 @@ def test_where_the_server_stays_away_the_outcome_is_unknown_until_the_write_is_r
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("write", ["one event", "two streams", "many events", "an import"])
+def test_a_write_that_was_lost_is_not_taken_for_what_another_wrote_in_its_place(
+    site: Site, write: str
+) -> None:
+    async def main() -> None:
+        async with (
+            EventStore.open(site.url(), events=EVENTS) as store,
+            EventStore.open(site.straight_url(), events=EVENTS) as other,
+        ):
+            fault = site.relay.plan(NeverArrives(COMMIT))
+            site.relay.refuse()
+            writing = asyncio.create_task(awaited(WRITES[write].prepare(store, "lost")))
+            await fault.wait()
+            count = len(WRITES[write].ids("lost"))
+            await other.append("other", *[Noted(number) for number in range(count)])
+            site.relay.accept()
+            assert await writing == WRITES[write].expected("lost")
+            assert site.ids()[count:] == WRITES[write].ids("lost")
+            await sound(store)
+
+    asyncio.run(main())
+
+
 def test_a_server_that_stays_away_before_a_commit_has_written_nothing(site: Site) -> None:
     async def main() -> None:
         async with EventStore.open(site.url(timeout_s=0.3), events=EVENTS) as store:

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import psycopg
@@ -30,6 +31,8 @@ from everlog.testing import PostgresServer, postgres
 from tests.adapters.databases import NOTHING, as_user, ask, encoded, picture, role
 from tests.scenarios.processes import environment
 from tests.store.programs import EVENTS, Data, names
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -414,17 +417,19 @@ def test_a_server_that_is_gone_is_named_and_found_again(durable_postgres: Postgr
                     )
             finally:
                 durable_postgres.start()
-            again = asyncio.timeout(30)
-            async with again:
-                while True:
-                    try:
-                        await store.append("thing-1", Data("second"), expect=1)
-                        break
-                    except StorageError:
-                        continue
-            assert [record.data async for record in store.read()] == [Data("first"), Data("second")]
+            async with asyncio.timeout(60):
+                await persistently(lambda: store.append("thing-1", Data("second"), expect=1))
+                stored = await persistently(lambda: store.read().to_list())
+            assert [record.data for record in stored] == [Data("first"), Data("second")]
 
     asyncio.run(main())
+
+
+async def persistently(call: Callable[[], Awaitable[T]]) -> T:
+    """Tries until it is done, as the server may still be starting."""
+    while True:
+        with suppress(StorageError):
+            return await call()
 
 
 def test_a_lock_that_another_holds_for_too_long_is_told_as_that(url: str) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from everlog import EventStore, to
-from everlog.adapters.postgres.executing import Executor
+from everlog import EventStore
 from everlog.errors import LedgerBusy, StorageFailed, StorageFull
 from tests.adapters.schema import Schema
 from tests.store.watched import Noted, run
 
-# Each UPDATE of the head fails, so often, with this code; a sequence counts also what is rolled back.
+# So often the head cannot be moved, with this code. A sequence counts also what is rolled back.
 _REFUSING = """
 CREATE SEQUENCE {}.tries;
 CREATE FUNCTION {}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -208,6 +208,8 @@ def test_where_transactions_are_read_only_by_default_appends_go_on(schema: Schem
             await settled(store)
             await store.append("a", Noted(1))
 
+    run(main)
+
 
 # --- a batch that the database refuses ------------------------------------------------------------
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from everlog.adapters.sqlite import unsettled
 from everlog.adapters.sqlite.ledger import SqliteLedger
-from everlog.adapters.sqlite.unsettled import Unsettled
 from everlog.core.relation import Relate
+from everlog.ports import unsettled
+from everlog.ports.unsettled import Unsettled
 from tests.store.watched import run
 
 FIRST, SECOND, THIRD = (Relate(add=(("team", name),)) for name in ("one", "two", "three"))

@@ -462,4 +462,15 @@ COPY = "COPY""",
             ),
         )
     ),
+    Mutant(
+        "json, not jsonb",
+        "content is kept as it was hashed, byte for byte",
+        "adapters/postgres/migrations/0001_ledger.sql",
+        "    data json,\n",
+        "    data jsonb,\n",
+        (
+            "tests/adapters/test_postgres_content.py::"
+            "test_content_and_names_are_kept_as_they_were_hashed[by a look-by COPY]",
+        ),
+    ),
 ]

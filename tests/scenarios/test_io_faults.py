@@ -20,8 +20,8 @@ from everlog import EventStore
 from everlog.adapters.sqlite import ledger as sqlite_ledger
 from everlog.adapters.sqlite import writing
 from everlog.adapters.sqlite.failures import as_storage_error
-from everlog.adapters.sqlite.unsettled import Unsettled
 from everlog.errors import CannotOpen
+from everlog.ports.unsettled import Unsettled
 from tests.faulty_disk import trying
 from tests.faulty_disk.exploring import scratch
 from tests.faulty_disk.faults import CALLS, WRITER, Kind, Plan

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,7 +19,8 @@ import pytest
 from everlog import EventStore, OutcomeUnknown, Record, to
 from everlog.adapters.postgres import writer
 from everlog.adapters.postgres.executing import Run, Script, Statement
-from everlog.errors import StorageFailed
+from everlog.adapters.postgres.ledger import PostgresLedger
+from everlog.errors import LedgerBusy, StorageFailed
 from everlog.subscriptions.projector import Appended
 from tests.proxies.faults import (
     COMMIT,
@@ -441,6 +443,42 @@ def test_a_server_that_stays_away_before_a_commit_has_written_nothing(site: Site
                 assert await one(store, statement)() == [(f"{statement}-a", 1)]
 
     asyncio.run(main())
+
+
+def test_what_is_not_known_stays_so_while_a_repetition_fails_for_another_reason(site: Site) -> None:
+    async def main() -> None:
+        ledger = await PostgresLedger.open(site.relay.url, schema=site.schema, timeout_s=0.3)
+        async with EventStore(ledger, events=EVENTS) as store:
+            site.relay.plan(AnswerLost(COMMIT))
+            site.relay.refuse()
+            with pytest.raises(OutcomeUnknown):
+                await one(store, "far")()
+            assert site.ids() == ["far-a"]
+            # The server is still away, and then it is back and somebody writes for too long. Both
+            # times "nothing was written" would not be true of this event, as it is of others.
+            with pytest.raises(OutcomeUnknown):
+                await one(store, "far")()
+            with pytest.raises(StorageFailed, match="nothing was written"):
+                await one(store, "other")()
+            site.relay.accept()
+            with somebody_writing(site, ledger):
+                with pytest.raises(OutcomeUnknown):
+                    await one(store, "far")()
+                with pytest.raises(LedgerBusy, match="nothing was written"):
+                    await one(store, "other")()
+            assert await one(store, "far")() == [("far-a", 1)]
+            with somebody_writing(site, ledger), pytest.raises(LedgerBusy):
+                await one(store, "far")()  # of which is known now that it is there
+
+    asyncio.run(main())
+
+
+@contextmanager
+def somebody_writing(site: Site, ledger: PostgresLedger) -> Generator[None]:
+    """Somebody else holds the lock of the ledger."""
+    with site.direct.transaction():
+        site.direct.execute("SELECT pg_advisory_xact_lock(%s)", (ledger.place.lock_key,))
+        yield
 
 
 async def awaited(call: Call) -> object:

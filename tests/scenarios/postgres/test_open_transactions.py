@@ -88,8 +88,8 @@ def test_an_open_write_transaction_delays_no_reader(
 def seen_by_the_horizon(site: Site) -> int:
     """How many records a reader would see that waits for all older transactions."""
     statement = SQL(
-        "SELECT count(*) FROM {}.records"
-        " WHERE xmin::text::bigint < pg_snapshot_xmin(pg_current_snapshot())::text::bigint % 4294967296"
+        "SELECT count(*) FROM {}.records WHERE xmin::text::bigint"
+        " < pg_snapshot_xmin(pg_current_snapshot())::text::bigint % 4294967296"
     )
     [[count]] = site.direct.execute(statement.format(Identifier(site.schema))).fetchall()
     assert isinstance(count, int)

@@ -29,8 +29,9 @@ from everlog.adapters.postgres.writing import (
     store_by_guess,
 )
 from everlog.core.sequencer import Append, Identity, Import, ids_of
-from everlog.errors import EverlogError, OutcomeUnknown
+from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown, StorageFailed, StorageFull
 from everlog.ports.ledger import Outcome, Request
+from everlog.ports.unsettled import Unsettled
 
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ class Writer:
         self._sent: list[Written] = []
         """What the transaction under way comes to, once its commit may have reached the server."""
         self._guesses = Guesses()
+        self._unsettled = Unsettled()
 
     async def commit(self, requests: Sequence[Request]) -> list[Outcome]:
         """Writes the requests in one transaction; raises `StorageError` if nothing was written.
@@ -98,6 +100,20 @@ class Writer:
         Conflicts of transactions and lost connections are tried again with the same ids, for
         `timeout_s`. Raises `OutcomeUnknown` if it cannot be told in that time what became of a try.
         """
+        try:
+            outcomes = await self._commit(requests)
+        except OutcomeUnknown:
+            self._unsettled.add(requests)
+            raise
+        except (LedgerBusy, StorageFull, StorageFailed) as error:
+            if self._unsettled.has_one_of(requests):
+                # This call wrote nothing; an earlier one may have.
+                raise OutcomeUnknown(_ids_of(requests)) from error
+            raise
+        self._unsettled.discard(requests)
+        return outcomes
+
+    async def _commit(self, requests: Sequence[Request]) -> list[Outcome]:
         deadline = time.monotonic() + self._place.timeout_s
         lost: list[Written] = []
         pause_s = FIRST_PAUSE_S

@@ -49,7 +49,7 @@ def as_opening_error(error: sqlite3.Error, path: str) -> CannotOpen | LedgerBusy
 
 def surely_rolled_back(error: sqlite3.Error) -> bool:
     """Whether a COMMIT that failed so cannot be found committed by whoever opens the file later."""
-    # After anything else the WAL may hold the whole transaction, see `unsettled`. A disk without
+    # After anything else the WAL may hold the whole transaction, see `Writer`. A disk without
     # room refuses what would make the file grow: the end of the transaction, which makes it valid.
     name: str = getattr(error, "sqlite_errorname", "") or ""
     return name.startswith(("SQLITE_BUSY", "SQLITE_FULL"))

@@ -18,7 +18,6 @@ from everlog.adapters.sqlite.failures import (
 )
 from everlog.adapters.sqlite.file_guard import FileGuard
 from everlog.adapters.sqlite.file_lock import FileLock
-from everlog.adapters.sqlite.unsettled import Unsettled
 from everlog.core.record import DATA, META, StoredRecord
 from everlog.core.relation import Relate, Related
 from everlog.core.sequencer import (
@@ -41,6 +40,7 @@ from everlog.errors import (
     StorageFull,
 )
 from everlog.ports.ledger import Outcome, Request
+from everlog.ports.unsettled import Unsettled
 
 CHECKPOINT_BYTES = 8 * 1024 * 1024
 """About so much is written to the WAL between two checkpoints, where they are ours to make."""
@@ -70,6 +70,9 @@ class Writer:
         self._lock = lock
         # What others left in the WAL counts, or many short-lived writers would never empty it.
         self._unchecked_bytes = _size_of(place.path + "-wal")
+        # A commit is written to the WAL, and then synced. Where the sync fails, SQLite rolls back,
+        # and the next transaction is written over it. But until then it stands in the file, whole;
+        # and if the process is killed first, whoever opens the ledger takes it for committed.
         self._unsettled = Unsettled()
         self._connection = connect_writer(place)
 

@@ -1,9 +1,7 @@
-"""What may stand at the end of the WAL although its commit failed.
+"""What may have been stored although its caller was told that nobody knows.
 
-A commit is written to the WAL, and then synced. Where the sync fails, or a write that had arrived,
-SQLite rolls back: no reader sees the transaction, and the next one is written over it. But until
-then it stands in the file, whole; and if the process is killed first, whoever opens the ledger
-finds it there and takes it for committed.
+A later try of the same may fail in a way that wrote nothing, such as a lock that is held for too
+long. "Nothing was written" is then true of that try and not of the request.
 """
 
 from __future__ import annotations
@@ -14,11 +12,11 @@ from everlog.core.sequencer import Append, Import, ids_of
 from everlog.ports.ledger import Request
 
 AT_MOST = 100_000
-"""So many are remembered, the newest: a disk that is broken for good must not fill the memory."""
+"""So many are remembered, the newest: what is broken for good must not fill the memory."""
 
 
 class Unsettled:
-    """Requests of unknown outcome, until a transaction was written over them."""
+    """Requests of unknown outcome, until it is known."""
 
     __slots__ = ("_keys",)
 
@@ -34,6 +32,12 @@ class Unsettled:
     def has_one_of(self, requests: Sequence[Request]) -> bool:
         """Whether an earlier try of one of the requests may have been stored."""
         return bool(self._keys) and any(key in self._keys for key in _keys_of(requests))
+
+    def discard(self, requests: Sequence[Request]) -> None:
+        """Forgets requests that have been answered."""
+        if self._keys:
+            for key in _keys_of(requests):
+                self._keys.pop(key, None)
 
     def clear(self) -> None:
         """Forgets them all: something else stands in their place, or they themselves."""

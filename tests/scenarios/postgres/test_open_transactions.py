@@ -25,6 +25,12 @@ ROUNDS = 3
 """Tries to be quick on a machine that does other things as well."""
 
 
+@pytest.fixture(scope="module")
+def database(durable_postgres: PostgresServer) -> str:
+    """A database of a server that syncs: speed is judged."""
+    return durable_postgres.new_database()
+
+
 @contextmanager
 def open_transaction(database: str) -> Generator[None]:
     """A transaction that has written, and stays open."""
@@ -38,7 +44,7 @@ def open_transaction(database: str) -> Generator[None]:
 
 @pytest.mark.parametrize("where", ["in the same database", "in another database"])
 def test_an_open_write_transaction_delays_no_reader(
-    site: Site, postgres_server: PostgresServer, where: str
+    site: Site, durable_postgres: PostgresServer, where: str
 ) -> None:
     async def follow(reader: EventStore, position: int, seen_at: dict[int, float]) -> None:
         until = position + APPENDS
@@ -70,7 +76,7 @@ def test_an_open_write_transaction_delays_no_reader(
         assert seen_at.keys() == begun_at.keys()
         return sorted(seen_at[position] - begun_at[position] for position in begun_at)
 
-    database = site.database if where == "in the same database" else postgres_server.new_database()
+    database = site.database if where == "in the same database" else durable_postgres.new_database()
     with open_transaction(database):
         for _ in range(ROUNDS):
             took = asyncio.run(delays())

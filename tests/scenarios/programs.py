@@ -315,7 +315,7 @@ async def open_many(url: str, count: int) -> None:
 
 async def stop_in_the_middle(url: str) -> None:
     """Stops itself between what it has read and what it writes, until somebody has it go on."""
-    writer = importlib.import_module("everlog.adapters.postgres.writer")
+    writer: Any = importlib.import_module("everlog.adapters.postgres.writer")
     async with EventStore.open(url, events=EVENTS) as store:
         place = writer.place
 

@@ -153,8 +153,13 @@ def reading(store: EventStore) -> None:
     some: list[type[Any] | str] = [Opened, "moved"]
     assert_type(store.read(types=some), Reading[Any])
     first = store.read(types=[Opened]).first()
+    if first is not None:
+        token = store.token(first)
+        assert_type(token, str)
+        assert_type(store.read(types=[Opened], after=token), Reading[Opened])
     assert_type(first, Record[Opened] | None)
     assert_type(store.import_records(store.read(types=[Opened])), Imported)
+    assert_type(store.wait(after=3, timeout_s=1), int)
 
 
 def folding(store: EventStore) -> None:

@@ -147,8 +147,13 @@ async def reading(store: EventStore) -> None:
     some: list[type[Any] | str] = [Opened, "moved"]
     assert_type(store.read(types=some), Reading[Any])
     first = await store.read(types=[Opened]).first()
+    if first is not None:
+        token = store.token(first)
+        assert_type(token, str)
+        assert_type(store.read(types=[Opened], after=token), Reading[Opened])
     assert_type(first, Record[Opened] | None)
     assert_type(await store.import_records(store.read(types=[Opened])), Imported)
+    assert_type(await store.wait(after=3, timeout_s=1), int)
 
 
 async def folding(store: EventStore) -> None:

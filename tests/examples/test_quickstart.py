@@ -64,6 +64,11 @@ SHOWN = {
         "{'user-1': 'jane@new.com'} {'user:created': 1}",
         "{'user-1': 'jane@new.com'} {'user:created': 3}",
     ],
+    "following.py": [
+        "up to position 2: {'user-1': 'jane@doe.com', 'user-2': 'joe@doe.com'}",
+        "up to position 3: {'user-1': 'jane@new.com', 'user-2': 'joe@doe.com'}",
+        "not the log that was followed: its ledger is another",
+    ],
     "blocking_threads.py": [
         "100 users; 100 lines, the last at version 100",
         "nothing is lost: True",

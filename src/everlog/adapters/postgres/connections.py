@@ -35,12 +35,10 @@ _PATIENCE: dict[str, Any] = {
 }
 
 # The plans of prepared statements are made once, perhaps while the log is empty and a scan of all
-# of it looks cheap; and none of ours is worth compiling. An append that is one statement has the
-# transaction that is the default: where that reads only, it is no less asked to write.
+# of it looks cheap; and none of ours is worth compiling.
 _SESSION = (
     "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false), "
     "set_config('default_transaction_isolation', 'read committed', false), "
-    "set_config('default_transaction_read_only', 'off', false), "
     "set_config('client_min_messages', 'warning', false), "
     # The same patience at the other end: who is gone without a word holds no lock for hours.
     "set_config('tcp_keepalives_idle', '10', false), "

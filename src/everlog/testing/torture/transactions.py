@@ -21,21 +21,19 @@ if TYPE_CHECKING:
 
 OPEN_S = 0.05
 """So long a transaction stays open before its end, at most."""
+PAUSED = 0.06
+"""So many of its statements are late, also in its commit: then much is written, and unseen."""
 PAUSE_S = 0.03
-"""So long it waits in its commit, at most: everything is written, and nobody sees it yet."""
+"""So late, at most."""
 ROLLED_BACK = 0.25
 """So many are rolled back by who began them."""
 
 CREATE = """
     CREATE SCHEMA {schema};
-    CREATE TABLE {schema}.calls (call text PRIMARY KEY, pause_s double precision);
-    CREATE FUNCTION {schema}.pause() RETURNS trigger LANGUAGE plpgsql AS
-        'BEGIN PERFORM pg_sleep(NEW.pause_s); RETURN NULL; END';
-    CREATE CONSTRAINT TRIGGER pause AFTER INSERT ON {schema}.calls
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.pause();
+    CREATE TABLE {schema}.calls (call text PRIMARY KEY);
 """
 # Of a call that is tried again, the row may be there.
-INSERT = "INSERT INTO {schema}.calls VALUES (%s, %s) ON CONFLICT DO NOTHING"
+INSERT = "INSERT INTO {schema}.calls VALUES (%s) ON CONFLICT DO NOTHING"
 SELECT = "SELECT call FROM {schema}.calls"
 DROP = "DROP SCHEMA {schema} CASCADE"
 
@@ -65,8 +63,7 @@ class Transactions:
         rng = self._rng
         connection = await self._connected()
         async with self._store.transaction(connection) as tx:
-            pause_s = rng.choice((0.0, rng.uniform(0, PAUSE_S)))
-            await connection.execute(_filled_in(INSERT, self._plan), (call.name, pause_s))
+            await connection.execute(_filled_in(INSERT, self._plan), (call.name,))
             for stream, hit, id in zip(call.streams, call.events, call.ids, strict=True):
                 tx.append(stream, hit, ids=[id])
             await asyncio.sleep(rng.uniform(0, OPEN_S))
@@ -76,14 +73,13 @@ class Transactions:
         return tx.records
 
     async def _connected(self) -> AsyncConnection:
-        from psycopg import AsyncConnection
         from psycopg.pq import TransactionStatus
 
         connection = self._connection
         if connection is not None and connection.info.transaction_status == TransactionStatus.IDLE:
             return connection
         await self.close()  # it was ended, or called off in the middle of something
-        self._connection = await AsyncConnection.connect(dsn_of(self._plan.url))
+        self._connection = await _late(self._rng).connect(dsn_of(self._plan.url))
         return self._connection
 
     async def close(self) -> None:
@@ -93,6 +89,19 @@ class Transactions:
         if self._connection is not None:
             with suppress(Error):
                 await self._connection.close()
+
+
+def _late(rng: Random) -> type[AsyncConnection]:
+    """Returns a kind of connection whose statements are late at times."""
+    from psycopg import AsyncConnection
+
+    class Late(AsyncConnection):
+        async def wait(self, *args: Any, **options: Any) -> Any:
+            if rng.random() < PAUSED:
+                await asyncio.sleep(rng.uniform(0, PAUSE_S))
+            return await super().wait(*args, **options)
+
+    return Late
 
 
 @contextmanager

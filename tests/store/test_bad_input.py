@@ -487,6 +487,10 @@ async def _transaction(store: EventStore) -> object:
     return store.transaction(object())
 
 
+async def _token(store: EventStore) -> object:
+    return store.token(RECORDS[0])
+
+
 async def _past(store: EventStore, name: Any) -> object:
     return store.past(name, Data("x"), created=MOMENT)
 
@@ -642,6 +646,8 @@ METHODS: dict[str, Call] = {
     "relations.clear_streams": lambda store: store.relations.clear_streams("thing-1"),
     "relations.streams_of": lambda store: store.relations.streams_of("group"),
     "relations.relations_of": lambda store: store.relations.relations_of("thing-1"),
+    "token": lambda store: _token(store),
+    "wait": lambda store: store.wait(timeout_s=0),
     "snapshots.create": lambda store: store.snapshots.create(names, "thing-1"),
     "snapshots.get": lambda store: store.snapshots.get(names, "thing-1"),
     "snapshots.delete": lambda store: store.snapshots.delete(names, "thing-1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import psycopg
@@ -30,7 +31,8 @@ class Checkouts:
             try:
                 await self._look(connection)
             except BaseException:
-                await put(pool, connection)
+                # In a task of its own: cancelled here, it would be lost to the pool by our fault.
+                await asyncio.shield(asyncio.create_task(put(pool, connection)))
                 raise
             self._out.add(connection)
             self.count += 1

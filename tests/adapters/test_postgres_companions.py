@@ -149,7 +149,7 @@ def test_a_transaction_is_joined_through_a_proxy_that_pools_by_transaction(
                     async with await connecting as connection:
                         for index in range(number, number + 5):
                             async with store.transaction(connection) as tx:
-                                await connection.execute(f"INSERT INTO orders VALUES ({index})")
+                                await connection.execute("INSERT INTO orders VALUES (%s)", [index])
                                 tx.append("a", Noted(index), ids=[f"order-{index}"])
                             assert [record.id for record in tx.records] == [f"order-{index}"]
                             await store.append("b", Noted(index))

@@ -47,7 +47,7 @@ def trace(state: Trace, record: Record[Any]) -> Trace:
 
 async def live(store: EventStore, elsewhere: EventStore, rng: random.Random) -> None:
     """Appends and imports, some of it late, so that all kinds of records are there."""
-    for turn in range(60):
+    for turn in range(120):
         if turn % 3:
             items = [
                 to(rng.choice(STREAMS), event, meta=meta)
@@ -86,7 +86,7 @@ def test_a_log_goes_from_postgresql_to_sqlite_and_back_and_is_the_same(
     async def main() -> None:
         async with (
             EventStore.open(f"{url}?schema=first", events=EVENTS) as first,
-            EventStore.open(f"sqlite:{tmp_path / 'log.db'}", events=EVENTS) as file,
+            EventStore.open(f"sqlite:///{tmp_path}/log.db", events=EVENTS) as file,
             EventStore.open(f"{url}?schema=second", events=EVENTS) as second,
             EventStore.open("memory:", events=EVENTS) as elsewhere,
         ):

@@ -20,6 +20,10 @@ REMEMBERED = 20_000
 """Streams whose version is remembered, at most."""
 
 
+_AFTER_OTHERS = 2
+"""After somebody else has written, so many commits have to find nobody else."""
+
+
 class Guess(NamedTuple):
     """What a batch comes to if what was assumed is so."""
 
@@ -37,7 +41,9 @@ class Guesses:
         self._head: Head | None = None
         self._versions: dict[str, int] = {}
         self._alone = False
-        """Whether nobody else had written between the last two commits that looked."""
+        """Whether nobody else had written between the last commits that looked."""
+        self._others = 0
+        """How many commits more have to find nobody else: a guess that fails is a trip in vain."""
         self._streams_are_new = True
         """Whether streams that are not remembered turned out to be new, the last time."""
 
@@ -82,9 +88,12 @@ class Guesses:
     def learn(self, found: Found, written: Written) -> None:
         """Takes what was found under the lock, and what was written then, as known."""
         # The whole head, not its position: after a fail-over another history can have got as far.
-        self._alone = found.head == self._head
-        if not self._alone:
+        if found.head == self._head:
+            self._others = max(0, self._others - 1)
+        else:
             self._versions.clear()
+            self._others = 1 if self._head is None else _AFTER_OTHERS
+        self._alone = self._others == 0
         self._head = written.head
         if any(row.version == 1 for row in written.rows):
             self._streams_are_new = True

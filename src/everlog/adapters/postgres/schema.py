@@ -93,6 +93,15 @@ SELECT_FOR_ONE = (
     + _version_of("%(stream)s")
     + ", EXISTS (SELECT FROM {schema}.records WHERE id = %(id)s) FROM {schema}.ledger_head"
 )
+# And of several.
+SELECT_FOR_MANY = (
+    f"SELECT {_OWN_HEAD}, (SELECT string_agg(coalesce("
+    + _version_of("s.stream")
+    + ", 0)::text, ',' ORDER BY s.number) "
+    "FROM string_to_table(%(streams)s, E'\\n') WITH ORDINALITY AS s(stream, number)), "
+    "EXISTS (SELECT FROM {schema}.records WHERE id = ANY(string_to_array(%(ids)s, E'\\n'))) "
+    "FROM {schema}.ledger_head"
+)
 SELECT_BY_IDS = (
     "SELECT " + COLUMNS + " FROM {schema}.records "
     "WHERE id = ANY(ARRAY(SELECT json_array_elements_text(%(names)s::json)))"

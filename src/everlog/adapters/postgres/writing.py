@@ -30,7 +30,7 @@ COPY_FROM = 2_000
 """From so many rows on COPY is used. It stores a row in 5 us, as one statement does, and needs more
 trips; but nothing is built whole for it."""
 
-THINK_FROM = 500
+THINK_FROM = 1_000
 """From so many events on, hashing them is work for a thread."""
 
 
@@ -64,17 +64,28 @@ def look(requests: Sequence[Request]) -> Script[Found]:
     """Finds what the requests need to know. To be run under the lock, in a statement after it."""
     placing = _placing(requests)
     ids = ids_of(placing)
+    known: list[Row] = []
     if len(ids) == 1 and isinstance(placing[0], Append):
         # In one statement: a lone append waits for every trip.
         [stream] = streams_of(placing)
         [row] = yield from ask(schema.SELECT_FOR_ONE, {"stream": stream, "id": ids[0]})
         ledger, node, epoch, *head, version, is_known = row
-        known: list[Row] = []
+
         if is_known:
             known = yield from ask(schema.SELECT_BY_IDS, {"names": json.dumps(ids)})
         versions = {} if version is None else {stream: version}
         identity = Identity(ledger, node, epoch)
         return Found(identity, as_head(head), _by_id(known), versions, {})
+    if len(placing) == len(requests) and not any(isinstance(each, Import) for each in placing):
+        streams = streams_of(placing)
+        values = {"streams": "\n".join(streams), "ids": "\n".join(ids)}
+        [row] = yield from ask(schema.SELECT_FOR_MANY, values)
+        ledger, node, epoch, *head, numbers, is_known = row
+
+        if is_known:
+            known = yield from ask(schema.SELECT_BY_IDS, {"names": json.dumps(ids)})
+        versions = dict(zip(streams, map(int, numbers.split(",")), strict=True))
+        return Found(Identity(ledger, node, epoch), as_head(head), _by_id(known), versions, {})
     statements = [Statement(schema.SELECT_OWN_HEAD)]
     if ids:
         keys = [{"stream": stream, "register": register} for stream, register in _imported(placing)]

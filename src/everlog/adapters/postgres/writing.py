@@ -70,18 +70,16 @@ def look(requests: Sequence[Request]) -> Script[Found]:
         [stream] = streams_of(placing)
         [row] = yield from ask(schema.SELECT_FOR_ONE, {"stream": stream, "id": ids[0]})
         ledger, node, epoch, *head, version, is_known = row
-
         if is_known:
             known = yield from ask(schema.SELECT_BY_IDS, {"names": json.dumps(ids)})
         versions = {} if version is None else {stream: version}
         identity = Identity(ledger, node, epoch)
         return Found(identity, as_head(head), _by_id(known), versions, {})
-    if len(placing) == len(requests) and not any(isinstance(each, Import) for each in placing):
+    if ids and all(isinstance(request, Append) for request in requests):
         streams = streams_of(placing)
         values = {"streams": "\n".join(streams), "ids": "\n".join(ids)}
         [row] = yield from ask(schema.SELECT_FOR_MANY, values)
         ledger, node, epoch, *head, numbers, is_known = row
-
         if is_known:
             known = yield from ask(schema.SELECT_BY_IDS, {"names": json.dumps(ids)})
         versions = dict(zip(streams, map(int, numbers.split(",")), strict=True))

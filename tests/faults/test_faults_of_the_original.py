@@ -146,12 +146,16 @@ ANYWHERE: list[dict[str, Any]] = [{}, {"stream": "thing-1"}, {"streams": ["thing
 def read_by_time(planted: pytest.MonkeyPatch) -> None:
     """Makes both adapters go on after the time of a record, and not after its position."""
 
-    def by_time(original: Callable[[Any, Selection, Cursor | None, int], Page]) -> object:
-        def read_page(place: Any, selection: Selection, cursor: Cursor | None, size: int) -> Page:
+    def by_time(original: Callable[..., Page]) -> object:
+        def read_page(*arguments: Any) -> Page:
+            selection: Selection
+            cursor: Cursor | None
+            size: int
+            *place, selection, cursor, size = arguments
             last = selection.after if cursor is None else cursor.position
-            before = original(place, Selection(until=last), None, last).records
+            before = original(*place, Selection(until=last), None, last).records
             since = before[-1].created if before else ""
-            page = original(place, selection._replace(after=0), None, 10_000)
+            page = original(*place, selection._replace(after=0), None, 10_000)
             found = [record for record in page.records if record.created > since]
             more = Cursor(found[size - 1].position, None, 0) if len(found) > size else None
             return replace(page, records=found[:size], cursor=more)

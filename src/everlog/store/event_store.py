@@ -21,7 +21,13 @@ from everlog.core.sequencer import Head, Identity
 from everlog.core.stamp import Clock, parse_stamp, receive
 from everlog.core.stream import ANY, Expectation, check_name
 from everlog.core.token import ResumeToken, encode
-from everlog.errors import InvalidInput, MisusedStore, ReadOnlyAggregate, UnsavedEvents
+from everlog.errors import (
+    CorruptLedger,
+    InvalidInput,
+    MisusedStore,
+    ReadOnlyAggregate,
+    UnsavedEvents,
+)
 from everlog.ports.ledger import Capabilities, Ledger
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams, wall_clock_ms
@@ -780,7 +786,7 @@ class EventStore:
             chain=head.chain.hex(),
             clock=head.clock,
             clock_ahead_ms=max(0, ms - self._seams.now_ms()),
-            token=encode(ResumeToken(identity.ledger, identity.epoch, head.position, head.chain)),
+            token=_token_of(identity, head),
         )
 
     def observe(self, record: Record[Any] | str) -> None:
@@ -918,3 +924,13 @@ class EventStore:
 
 def _is_aggregate_class(cls: object) -> bool:
     return isinstance(cls, type) and issubclass(cls, AggregateRoot)
+
+
+def _token_of(identity: Identity, head: Head) -> str:
+    try:
+        return encode(ResumeToken(identity.ledger, identity.epoch, head.position, head.chain))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CorruptLedger(
+            "the ledger's own row is damaged, so its head has no token; keep a copy, run verify, "
+            "restore a backup"
+        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -170,19 +170,50 @@ class Readers:
         try:
             yield connection
         finally:
-            # In nobody's task. The pool waits there for a lock, and whoever is cancelled meanwhile
-            # would take the connection along: it is neither closed then nor ever lent again.
-            loop = asyncio.get_running_loop()
-            returning = loop.create_task(self._pool.putconn(connection), context=Context())
-            self._returning.add(returning)
-            returning.add_done_callback(self._returning.discard)
-            await asyncio.shield(returning)
+            # Nearly always at once, and nothing is left to be done. Otherwise in nobody's task:
+            # the pool waits for a lock, and who is cancelled meanwhile would take the connection
+            # along: it is neither closed then nor ever lent again.
+            giving_back = self._pool.putconn(connection)
+            try:
+                waits_for = Context().run(giving_back.send, None)
+            except StopIteration:
+                pass
+            else:
+                loop = asyncio.get_running_loop()
+                returning = loop.create_task(_rest(giving_back, waits_for), context=Context())
+                self._returning.add(returning)
+                returning.add_done_callback(self._returning.discard)
+                await asyncio.shield(returning)
 
     async def close(self) -> None:
         """Closes them all, those that are lent as soon as they come back."""
         await self._pool.close()
         if self._returning:
             await asyncio.wait(self._returning)
+
+
+async def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> None:
+    """Goes on with a coroutine that has been begun, from what it waits for."""
+    await _Rest(begun, waits_for)
+
+
+class _Rest:
+    def __init__(self, begun: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._begun = begun
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waits_for = self._waits_for
+        try:
+            while True:
+                try:
+                    answer = yield waits_for
+                except BaseException as error:
+                    waits_for = self._begun.throw(error)
+                else:
+                    waits_for = self._begun.send(answer)
+        except StopIteration:
+            return
 
 
 async def open_readers(place: Place) -> Readers:

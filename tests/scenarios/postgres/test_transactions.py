@@ -21,7 +21,7 @@ from everlog import EventStore, OutcomeUnknown, StorageError, Transaction
 from everlog.adapters.postgres import theirs
 from everlog.adapters.postgres.ledger import PostgresLedger
 from everlog.adapters.postgres.theirs import TheirConnection
-from everlog.errors import StorageFailed
+from everlog.errors import InvalidInput, StorageFailed
 from everlog.testing import PostgresServer
 from tests.proxies.faults import (
     ANY,
@@ -483,7 +483,8 @@ def test_a_caller_who_does_not_stay_until_the_commit_is_over_is_seen(
 ) -> None:
     monkeypatch.setattr("everlog.store.writing.to_its_end", _at_once)
     monkeypatch.setattr(theirs, "to_its_end", _at_once)
-    with pytest.raises(AssertionError):
+    # By what is stored, or by the next block, which finds its connection in the middle of something.
+    with pytest.raises((AssertionError, InvalidInput)):
         asyncio.run(at_every_await(shop, "cancelled", company=False))
 
 

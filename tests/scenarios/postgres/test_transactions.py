@@ -483,7 +483,7 @@ def test_a_caller_who_does_not_stay_until_the_commit_is_over_is_seen(
 ) -> None:
     monkeypatch.setattr("everlog.store.writing.to_its_end", _at_once)
     monkeypatch.setattr(theirs, "to_its_end", _at_once)
-    # By what is stored, or by the next block, which finds its connection in the middle of something.
+    # By what is stored, or by the next block, whose connection is in the middle of something.
     with pytest.raises((AssertionError, InvalidInput)):
         asyncio.run(at_every_await(shop, "cancelled", company=False))
 

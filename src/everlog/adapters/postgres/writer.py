@@ -19,9 +19,11 @@ from everlog.adapters.postgres.failures import as_storage_error, is_passing
 from everlog.adapters.postgres.guessing import Guesses
 from everlog.adapters.postgres.waking import Waker
 from everlog.adapters.postgres.writing import (
+    COPY_BYTES,
     COPY_FROM,
     THINK_FROM,
     Written,
+    count_bytes,
     count_events,
     look,
     place,
@@ -173,7 +175,7 @@ class Writer:
         self, connection: OurConnection, requests: Sequence[Request]
     ) -> list[Outcome] | None:
         events = count_events(requests)
-        if events >= COPY_FROM:
+        if events >= COPY_FROM or count_bytes(requests) > COPY_BYTES // 4:  # of characters
             return None
         arguments = (requests, self._identity, self._now_ms())
         if events < THINK_FROM:

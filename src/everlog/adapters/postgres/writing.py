@@ -30,6 +30,9 @@ COPY_FROM = 2_000
 """From so many rows on COPY is used. It stores a row in 5 us, as one statement does, and needs more
 trips; but nothing is built whole for it."""
 
+COPY_BYTES = 2 * 1024 * 1024
+"""And from so many bytes on: a statement is sent whole, COPY in small parts."""
+
 THINK_FROM = 1_000
 """From so many events on, hashing them is work for a thread."""
 
@@ -108,6 +111,16 @@ def count_events(requests: Sequence[Request]) -> int:
     return sum(
         len(request.events) if isinstance(request, Append) else len(request.records)
         for request in _placing(requests)
+    )
+
+
+def count_bytes(requests: Sequence[Request]) -> int:
+    """Returns how many characters of data and meta the appends have."""
+    return sum(
+        len(event.data) + len(event.meta)
+        for request in requests
+        if isinstance(request, Append)
+        for event in request.events
     )
 
 
@@ -211,7 +224,7 @@ def store(written: Written, ending: Sequence[Statement] = ()) -> Script[None]:
     if not rows:
         if ending:
             yield Run(ending)
-    elif written.imported or len(rows) >= COPY_FROM:
+    elif written.imported or len(rows) >= COPY_FROM or sum(map(_size_of, rows)) > COPY_BYTES:
         yield Run([Statement(schema.STORE_HEAD, _head_of(written) | _newest_of(written))])
         yield Copy(schema.COPY, _copied(written))
         if ending:

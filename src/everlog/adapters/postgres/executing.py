@@ -102,18 +102,13 @@ class Executor:
     def __init__(self, schema: str) -> None:
         self._schema = schema
 
-    async def run(
-        self, connection: psycopg.AsyncConnection[Any], script: Script[T], *, alone: bool = True
-    ) -> T:
-        """Runs a script; returns what it returns.
-
-        `alone`: the connection is ours, and several statements may travel in one pipeline.
-        """
+    async def run(self, connection: psycopg.AsyncConnection[Any], script: Script[T]) -> T:
+        """Runs a script; returns what it returns."""
         try:
             step = next(script)
             while True:
                 try:
-                    answers = await self._take(connection, step, alone)
+                    answers = await self._take(connection, step)
                 except BaseException as error:
                     step = script.throw(error)
                 else:
@@ -135,9 +130,7 @@ class Executor:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    async def _take(
-        self, connection: psycopg.AsyncConnection[Any], step: Step, alone: bool
-    ) -> list[list[Row]]:
+    async def _take(self, connection: psycopg.AsyncConnection[Any], step: Step) -> list[list[Row]]:
         if isinstance(step, Think):
             await asyncio.to_thread(step.work)
             return []
@@ -147,7 +140,7 @@ class Executor:
                 for row in step.rows:
                     await copy.write_row(row)
             return []
-        if alone and len(step.statements) > 1:
+        if isinstance(connection, OurConnection) and len(step.statements) > 1:
             cursors: list[psycopg.AsyncCursor[Row]] = []
             async with connection.pipeline() as pipeline:
                 pipeline.__class__ = _Pipeline

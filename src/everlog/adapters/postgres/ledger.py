@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import NoReturn, TypeVar
@@ -24,8 +22,9 @@ from everlog.adapters.postgres.connections import (
 from everlog.adapters.postgres.executing import Executor, Script, Statement, ask
 from everlog.adapters.postgres.failures import as_opening_error, as_storage_error, is_passing
 from everlog.adapters.postgres.joining import Joined
+from everlog.adapters.postgres.tries import Tries
 from everlog.adapters.postgres.waking import Waker
-from everlog.adapters.postgres.writer import FIRST_PAUSE_S, LONGEST_PAUSE_S, Writer
+from everlog.adapters.postgres.writer import Writer
 from everlog.adapters.postgres.writing import Written
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
@@ -239,8 +238,7 @@ class PostgresLedger:
         """Runs a script that only reads; again, on another connection, where one was lost."""
         self._owner.check()
         assert self._readers is not None
-        deadline = time.monotonic() + self._place.timeout_s
-        pause_s = FIRST_PAUSE_S
+        tries = Tries(self._place.timeout_s)
         while True:
             try:
                 async with self._readers.one() as connection:
@@ -253,10 +251,9 @@ class PostgresLedger:
                     f"that read were busy for {self._place.timeout_s} s"
                 ) from error
             except psycopg.Error as error:
-                if not is_passing(error) or time.monotonic() + pause_s > deadline:
+                if not is_passing(error) or tries.over:
                     raise as_storage_error(error, str(self._place)) from error
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await tries.pause()
 
     async def _position(self) -> int:
         return await self._look(reading.position)

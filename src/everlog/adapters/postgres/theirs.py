@@ -95,7 +95,7 @@ class TheirConnection:
         """Runs a script."""
         connection = self._theirs
         if isinstance(connection, psycopg.AsyncConnection):
-            return await self._executor.run(connection, script, alone=False)
+            return await self._executor.run(connection, script)
         return await self._in_thread(lambda: self._executor.run_blocking(connection, script))
 
     async def commit(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ import psycopg
 from everlog.adapters.postgres import schema
 from everlog.adapters.postgres.connections import Place, connect
 from everlog.adapters.postgres.executing import Statement
+from everlog.adapters.postgres.tries import Tries
 from everlog.errors import StoreClosed
 from everlog.ports.waiting import Waiting
 
@@ -43,6 +43,7 @@ class Waker:
     ) -> None:
         """`notify` runs the statement of a NOTIFY that no commit has carried, if it can."""
         self._place = place
+        self._channel = place.channel
         self._notify = notify
         self._waiting = Waiting(look, poll_s=self._poll_s)
         self._listening = False
@@ -61,7 +62,7 @@ class Waker:
     def hint(self) -> dict[str, object]:
         """Returns the same as values: whether a commit tells others, and on which channel."""
         self._carried = self._is_due()
-        return {"tell": self._carried, "channel": self._place.channel}
+        return {"tell": self._carried, "channel": self._channel}
 
     def _is_due(self) -> bool:
         return time.monotonic() - self._sent_at >= QUIET_S
@@ -69,7 +70,7 @@ class Waker:
     @property
     def notification(self) -> Statement:
         """The NOTIFY, without a payload: of many, PostgreSQL delivers one."""
-        return Statement(schema.NOTIFY, {"channel": self._place.channel})
+        return Statement(schema.NOTIFY, {"channel": self._channel})
 
     def committed(self, changed: bool) -> None:
         """Says that a commit has taken effect: followers here look at once, others are told."""
@@ -137,15 +138,14 @@ class Waker:
         await self._notify(self.notification)
 
     async def _listen(self) -> None:
-        pause_s = 0.05
+        tries = Tries(first_s=0.05, longest_s=LONGEST_PAUSE_S)
         while True:
             with suppress(psycopg.Error, OSError):
                 connection = await connect(self._place)
                 try:
-                    await connection.execute(
-                        schema.LISTEN.format(channel=self._place.channel).encode()
-                    )
-                    self._listening, pause_s = True, 0.05
+                    await connection.execute(schema.LISTEN.format(channel=self._channel).encode())
+                    self._listening = True
+                    tries.succeeded()
                     self._waiting.hint()  # of what was said meanwhile nothing was heard
                     async for _ in connection.notifies():
                         self._waiting.hint()
@@ -153,5 +153,4 @@ class Waker:
                     self._listening = False
                     self._waiting.hint()
                     await connection.close()
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await tries.pause()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -17,6 +15,7 @@ from everlog.adapters.postgres.connections import Place, connect_writer
 from everlog.adapters.postgres.executing import Executor, OurConnection, Run, Script, Statement, ask
 from everlog.adapters.postgres.failures import as_storage_error, is_passing
 from everlog.adapters.postgres.guessing import Guesses
+from everlog.adapters.postgres.tries import Tries
 from everlog.adapters.postgres.waking import Waker
 from everlog.adapters.postgres.writing import (
     COPY_BYTES,
@@ -36,10 +35,6 @@ from everlog.ports.ledger import Outcome, Request
 from everlog.ports.unsettled import Unsettled
 
 T = TypeVar("T")
-
-FIRST_PAUSE_S = 0.01
-LONGEST_PAUSE_S = 0.5
-"""Pauses between tries: doubled each time, each drawn from between half and the whole of it."""
 
 
 def begun(beginning: Sequence[Statement], script: Script[T]) -> Script[T]:
@@ -87,6 +82,7 @@ class Writer:
     ) -> None:
         self._place = at
         self._identity = identity
+        self._lock = {"key": at.lock_key}
         self._now_ms = now_ms
         self._executor = executor
         self._waker = waker
@@ -116,9 +112,8 @@ class Writer:
         return outcomes
 
     async def _commit(self, requests: Sequence[Request]) -> list[Outcome]:
-        deadline = time.monotonic() + self._place.timeout_s
+        tries = Tries(self._place.timeout_s)
         lost: list[Written] = []
-        pause_s = FIRST_PAUSE_S
         while True:
             self._sent = []
             try:
@@ -129,7 +124,7 @@ class Writer:
                     # One whose connection is still there has been rolled back.
                     lost += self._sent
                 failure = as_storage_error(error, str(self._place))
-                if not is_passing(error) or time.monotonic() + pause_s > deadline:
+                if not is_passing(error) or tries.over:
                     if lost:
                         raise OutcomeUnknown(_ids_of(requests)) from error
                     raise failure from error
@@ -141,8 +136,7 @@ class Writer:
                 await self._discard()
                 self._guesses.forget()
                 raise
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await tries.pause()
 
     async def _try(
         self,
@@ -185,7 +179,7 @@ class Writer:
         if guess is None:
             return None
         self._sent = [guess.written]
-        values = {**self._waker.hint(), "key": self._place.lock_key}
+        values = self._waker.hint() | self._lock
         script = store_by_guess(guess.written, guess.guessed, values)
         if not await self._executor.run(connection, script):
             self._sent = []
@@ -197,27 +191,25 @@ class Writer:
 
     @property
     def _beginning(self) -> tuple[Statement, ...]:
-        key = {"key": self._place.lock_key}
         if self._place.pooler == "none":
-            return Statement(schema.BEGIN), Statement(schema.LOCK, key)
-        return Statement(schema.BEGIN), Statement(schema.LOCK_AND_SET, self._place.patience | key)
+            return Statement(schema.BEGIN), Statement(schema.LOCK, self._lock)
+        values = self._place.patience | self._lock
+        return Statement(schema.BEGIN), Statement(schema.LOCK_AND_SET, values)
 
     async def settle(self, written: Written) -> bool:
         """Whether somebody else's transaction, whose connection was lost, has committed.
 
         Tries for `timeout_s`; raises `psycopg.Error` or `OutcomeUnknown` if it cannot be told.
         """
-        deadline = time.monotonic() + self._place.timeout_s
-        pause_s = FIRST_PAUSE_S
+        tries = Tries(self._place.timeout_s)
         while True:
             try:
                 return await self._executor.run(await self._connected(), self._settled(written))
             except psycopg.Error as error:
                 await self._let_go()
-                if not is_passing(error) or time.monotonic() + pause_s > deadline:
+                if not is_passing(error) or tries.over:
                     raise
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await tries.pause()
 
     def _settled(self, written: Written) -> Script[bool]:
         yield Run(self._beginning)

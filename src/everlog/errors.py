@@ -5,6 +5,8 @@
     │   ├── InvalidUrl                 the store's URL cannot be understood
     │   ├── EventDefinitionError       `@event` was used in a way that cannot work
     │   ├── EventAlreadyRegistered     two classes claim one event type
+    │   ├── InvalidConfig              an event's configuration that cannot be printed
+    │   ├── BreakingChange             a change that what is stored does not survive
     │   ├── UnknownEvent               an event or type that the store was not given
     │   ├── EventValidationError       data or meta do not fit the event's class
     │   ├── NotPortable                data that not every database can keep
@@ -14,19 +16,36 @@
     │   ├── InvalidStamp               text that is no hybrid logical clock stamp
     │   ├── InvalidToken               text that is no resume token
     │   ├── NaiveDatetime              a datetime without a time zone
+    │   ├── InvalidMessage             what came over the wire is not of the protocol
     │   ├── ClockAhead                 a foreign stamp lies too far in the future
     │   └── TamperedRecord             a record's content does not match its own hash
     ├── Conflict                       the log is not in the state that the call relied on
     │   ├── WrongVersion               the stream is not at the expected version
     │   ├── IdConflict                 an event id is taken by other content
     │   ├── PartialRetry               some ids of the call are stored, others are not
-    │   └── LogDiverged                the log is not the one that a resume token was taken from
+    │   ├── LogDiverged                the log is not the one that a resume token was taken from
+    │   ├── CursorMoved                the ledger is at another place of its upstream's history
+    │   ├── LeaseLost                  another worker holds the subscription now
+    │   └── OtherVersion               another version of the subscription's projection is live
     ├── NotFound (LookupError)         a stream that must exist does not
     ├── UnsavedEvents                  an aggregate with pending events cannot do this
     ├── ReadOnlyAggregate              an aggregate folded from a relation has no stream of its own
     ├── SnapshotError                  a state that a snapshot cannot hold faithfully
+    ├── ContentGone                    a part of a stream is outside of what is synchronised
     ├── DecodeError                    a stored record does not fit today's class
+    ├── NotPrinted                     what is printed is not what its configurations say
+    ├── SyncError                      a ledger and its upstream cannot be brought into step
+    │   ├── WrongUpstream              another ledger answers than the one that was asked
+    │   ├── StaleUpstream              it is older than what this ledger has seen of it
+    │   ├── UpstreamFault              its answers contradict themselves
+    │   ├── Offline                    an append that only the hub can make, and it is away
+    │   └── TransportFailed            it cannot be reached, or did not answer
+    ├── Refused                        a server does not do it, for who asks; nothing was written
+    │   ├── NotAuthenticated           it does not know who asks
+    │   ├── NotAllowed                 who asks may not do that
+    │   └── TooBusy                    not now; `retry_after_s` says when
     ├── HandlerFailed                  a projector's handler raised
+    ├── HandlerTimedOut                it took longer than its subscription lets it
     ├── NotSupported                   this kind of ledger cannot do that
     ├── StorageError                   the place where the log lives
     │   ├── CannotOpen                 it cannot be opened or created
@@ -41,6 +60,8 @@
     │   ├── OutcomeUnknown             it cannot be told whether a write took effect
     │   └── CorruptLedger              what is stored contradicts itself
     └── MisusedStore (RuntimeError)    the store was used in a place where it cannot work
+        ├── HandlerHeldTransaction     a handler kept every append waiting
+        ├── HandlersLeftBehind         too many handlers that were cut off still run
         ├── StoreClosed                after it was closed
         ├── ForkedConnection           in a child process that inherited it
         └── WrongEventLoop             from another event loop than the one that opened it
@@ -105,6 +126,30 @@ class EventAlreadyRegistered(InvalidInput):
             "give one of them another type name"
         )
         self.event_type = event_type
+
+
+class InvalidConfig(InvalidInput):
+    """An event's configuration that cannot be printed. `source` is its file, `where` the place."""
+
+    def __init__(self, source: str, where: str, problem: str) -> None:
+        place = f" at {where}" if where else ""
+        super().__init__(f"{source}{place}: {problem}")
+        self.source, self.where, self.problem = source, where, problem
+
+
+class BreakingChange(InvalidInput):
+    """Configurations were changed in a way that what is stored does not survive.
+
+    `problems` holds pairs of an event type and what was done to it. Nothing was printed.
+    """
+
+    def __init__(self, lock: str, problems: Sequence[tuple[str, str]]) -> None:
+        lines = "".join(f"\n  {type}: {problem}" for type, problem in problems)
+        super().__init__(
+            f"stored events would not be readable, or not as what they were, by {lock}; give these "
+            f'a new "schema" number, and an upcast from the old one:{lines}'
+        )
+        self.lock, self.problems = lock, tuple(problems)
 
 
 class UnknownEvent(InvalidInput, LookupError):
@@ -187,6 +232,17 @@ class InvalidStamp(InvalidInput):
 
 class InvalidToken(InvalidInput):
     """Text that is no resume token, or not any more: it was cut off or changed on its way."""
+
+
+class InvalidMessage(InvalidInput):
+    """What came over the wire is not of the protocol: cut off, too long, or of another kind.
+
+    `at` says where, `problem` what is wrong. Nothing was written.
+    """
+
+    def __init__(self, at: str, problem: str) -> None:
+        super().__init__(f"{at}: {problem}")
+        self.at, self.problem = at, problem
 
 
 class NaiveDatetime(InvalidInput):
@@ -341,6 +397,55 @@ _DIVERGED = {
 }
 
 
+class CursorMoved(Conflict):
+    """The ledger is not at the place of its upstream's history that a piece of it begins at.
+
+    Somebody else has gone on meanwhile, such as another process of the same ledger; or it is an old
+    answer. Nothing was written.
+    """
+
+    def __init__(self, upstream: str, *, expected: int, actual: int) -> None:
+        super().__init__(
+            f"this ledger stands at position {actual} of upstream {upstream} and not at "
+            f"{expected}, or in another history of it; ask again from where it stands"
+        )
+        self.upstream = upstream
+        self.expected = expected
+        self.actual = actual
+
+
+class LeaseLost(Conflict):
+    """Another worker has taken over a subscription, or a slice of it, as the lease had run out."""
+
+
+class OtherVersion(Conflict):
+    """Another version of a subscription's projection is live than the one that was to be run.
+
+    >>> async with store.subscription("emails", projector) as subscription:
+    ...     await subscription.caught_up()
+    >>> try:
+    ...     async with store.subscription("emails", projector, version=2) as subscription:
+    ...         await subscription.wait()
+    ... except OtherVersion as error:
+    ...     print(error.name, error.live, error.asked)
+    emails 1 2
+    """
+
+    def __init__(self, name: str, *, live: int, asked: int) -> None:
+        super().__init__(
+            f"version {live} of subscription {name!r} is live"
+            + (": " if asked == live else f", and not {asked}: ")
+            + (
+                f"it was swapped in, and version {asked} is not run any more; stop its workers"
+                if asked < live
+                else "what is rebuilt needs a version of its own"
+                if asked == live
+                else f"swap version {asked} in first: store.rebuild({name!r}, ..., version={asked})"
+            )
+        )
+        self.name, self.live, self.asked = name, live, asked
+
+
 class NotFound(EverlogError, LookupError):
     """A stream or relation that must have events has none.
 
@@ -366,6 +471,22 @@ class SnapshotError(EverlogError):
     """A state that a snapshot cannot hold faithfully."""
 
 
+class ContentGone(EverlogError):
+    """A stream cannot be folded: the content of some of its records went.
+
+    It is outside of the scope that its store synchronises with its hub, which has all of it; see
+    `store.sync`. `stream` is its name, `position` that of the first of those records.
+    """
+
+    def __init__(self, stream: str, position: int) -> None:
+        super().__init__(
+            f"stream {stream!r} is not here as a whole: the content of some of its records went, "
+            f"first at position {position}, as it is outside of the scope of `store.sync`; fold it "
+            "at the hub, synchronise it, or keep such streams with sync(..., out_of_scope='keep')"
+        )
+        self.stream, self.position = stream, position
+
+
 class DecodeError(EverlogError):
     """A stored record does not fit today's class. `problems` holds (path, message) pairs."""
 
@@ -378,6 +499,103 @@ class DecodeError(EverlogError):
         self.event_type, self.event_id, self.problems = event_type, event_id, tuple(problems)
 
 
+class NotPrinted(EverlogError):
+    """What is printed is not what its configurations say now. `files` are those that differ."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        super().__init__(
+            f"not what the configurations print: {', '.join(files)}; run the same command "
+            "without --check"
+        )
+        self.files = tuple(files)
+
+
+class SyncError(EverlogError):
+    """A ledger and its upstream cannot be brought into step. Nothing is lost: both stay as is.
+
+    What can change by itself is tried again; `store.sync(...).status()` shows it meanwhile.
+    """
+
+
+class WrongUpstream(SyncError):
+    """Another ledger answers than the one that was asked, or the ledger itself does."""
+
+
+class StaleUpstream(SyncError):
+    """The upstream's history is one that was left for a newer one: an old hub has come back.
+
+    What only that one has, it gives back by a store of its own: see `docs/how-to/sync.md`.
+    """
+
+    def __init__(self, upstream: str, epoch: str) -> None:
+        super().__init__(
+            f"upstream {upstream} answers from epoch {epoch}, which was left for a newer one: it "
+            "is an old hub that has come back; import its records into a new store, and "
+            "synchronise that with the new hub"
+        )
+        self.upstream = upstream
+        self.epoch = epoch
+
+
+class UpstreamFault(SyncError):
+    """An upstream's answer contradicts itself. Nothing of it was taken in."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the upstream contradicts itself: {what}; nothing of it was taken in")
+        self.what = what
+
+
+class Offline(SyncError):
+    """An append to a strict stream, which only the hub can make, and the hub cannot be reached.
+
+    Nothing was written, here or there. Append while `store.sync(hub)` runs and is in step.
+    """
+
+    def __init__(self, stream: str, hub: str) -> None:
+        super().__init__(
+            f"stream {stream!r} is one to which only hub {hub} appends, and there is no line to it "
+            "now; nothing was written: append while `async with store.sync(hub)` is in step"
+        )
+        self.stream = stream
+        self.hub = hub
+
+
+class TransportFailed(SyncError):
+    """The upstream cannot be reached, or has not answered. It is tried again.
+
+    `retry_after_s`: for so many seconds it has asked to be left alone; 0 if it has not. `was_sent`:
+    whether it may have got what was sent; False where there was not even a connection.
+    """
+
+    def __init__(self, what: str, *, retry_after_s: float = 0.0, was_sent: bool = True) -> None:
+        super().__init__(what)
+        self.retry_after_s = retry_after_s
+        self.was_sent = was_sent
+
+
+class Refused(EverlogError):
+    """A server does not do what it was asked to, for who asks. Nothing was written."""
+
+
+class NotAuthenticated(Refused):
+    """The server does not know who asks: the token is missing, wrong, expired or revoked."""
+
+
+class NotAllowed(Refused):
+    """The server knows who asks, and its token does not go so far."""
+
+
+class TooBusy(Refused):
+    """The server does not do it now: too many ask, or it is about to stop.
+
+    `retry_after_s` says after how many seconds to ask again. Nothing was done.
+    """
+
+    def __init__(self, why: str, *, retry_after_s: float) -> None:
+        super().__init__(f"{why}; ask again after {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
+
+
 class HandlerFailed(EverlogError):
     """A projector's handler raised. The cause is `__cause__`."""
 
@@ -387,6 +605,36 @@ class HandlerFailed(EverlogError):
             + (f"record {record_ids[0]}" if len(record_ids) == 1 else f"{len(record_ids)} records")
         )
         self.handler, self.record_ids = handler, tuple(record_ids)
+
+
+class HandlerTimedOut(EverlogError):
+    """A handler took longer than the `handler_timeout_s` of its subscription, and was cut off.
+
+    The cause of the `HandlerFailed` of its record, of which nothing stands that it wrote by `tx`.
+    An effect (`once`) that was cut off may have happened: it is *ambiguous*, and this is its error.
+
+    >>> async def ask(record):  # a handler that is in danger of it
+    ...     await connection.request(record.data.root)  # for an answer that never comes
+    """
+
+    def __init__(
+        self,
+        subscription: str,
+        handler: str,
+        *,
+        record_id: str,
+        stream: str,
+        position: int,
+        timeout_s: float,
+    ) -> None:
+        super().__init__(
+            f"handler {handler} of subscription {subscription!r} took over {timeout_s:g} s for "
+            f"record {record_id} (position {position}, stream {stream!r}) and was cut off: find "
+            "out what it waits for and give that a time-out of its own, or start the subscription "
+            "with a longer handler_timeout_s"
+        )
+        self.subscription, self.handler, self.timeout_s = subscription, handler, timeout_s
+        self.record_id, self.stream, self.position = record_id, stream, position
 
 
 class NotSupported(EverlogError):
@@ -455,7 +703,8 @@ class OutcomeUnknown(StorageError):
 
     Only a call that succeeds settles it: until then the write may come to light when the ledger is
     opened after a crash. `ids` are those of the events; a change of relations or snapshots has
-    none, and can be repeated as it is.
+    none, and can be repeated as it is. `of_checkpoint`: it was a step of a subscription, of which
+    nothing is to be repeated.
 
     >>> async def set_email(email: str, id: str) -> None:
     ...     try:
@@ -465,15 +714,26 @@ class OutcomeUnknown(StorageError):
     >>> await set_email("jane@acme.com", "message-17")
     """
 
-    def __init__(self, ids: Sequence[str]) -> None:
-        super().__init__(
-            "it is not known whether the change was stored; repeat it: twice is as good as once"
-            if not ids
-            else f"it is not known whether {len(ids)} event(s) were stored (first id: "
-            f"{ids[0]!r}); repeat the call with ids={list(ids[:3])!r}"
-            f"{' ...' if len(ids) > 3 else ''}: what is stored is answered, not stored twice"
-        )
+    def __init__(self, ids: Sequence[str], *, of_checkpoint: bool = False) -> None:
+        if of_checkpoint:
+            said = (
+                "it is not known whether a checkpoint has moved, and what its handlers wrote was "
+                "committed with it: both were, or neither. Do not repeat it: whoever claims the "
+                "slice next goes on from where the checkpoint stands"
+            )
+        elif not ids:
+            said = (
+                "it is not known whether the change was stored; repeat it: twice is as good as once"
+            )
+        else:
+            said = (
+                f"it is not known whether {len(ids)} event(s) were stored (first id: "
+                f"{ids[0]!r}); repeat the call with ids={list(ids[:3])!r}"
+                f"{' ...' if len(ids) > 3 else ''}: what is stored is answered, not stored twice"
+            )
+        super().__init__(said)
         self.ids = tuple(ids)
+        self.of_checkpoint = of_checkpoint
 
 
 class CorruptLedger(StorageError):
@@ -485,6 +745,43 @@ class CorruptLedger(StorageError):
 
 class MisusedStore(EverlogError, RuntimeError):
     """The store was used in a place where it cannot work."""
+
+
+class HandlerHeldTransaction(MisusedStore):
+    """A handler held the log's own file, and with it every append, for over `limit_s` seconds.
+
+    Only where a SQLite store was opened with `views="same"`. Its transaction was rolled back.
+
+    >>> async def keep(record, tx):  # a handler that is in danger of it
+    ...     [[count]] = await tx.fetch("SELECT count(*) FROM emails")
+    ...     await asyncio.sleep(0.1)  # between two statements: every append waits
+    ...     await tx.execute("INSERT INTO emails VALUES (?)", (record.data.root,))
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"a handler's transaction held the log's own file for over {limit_s * 1000:.0f} ms, "
+            "and every append waits meanwhile: it was rolled back. Do what takes time before "
+            "tx.fetch, and wait for nothing but tx behind it; or open the store without "
+            "views='same', so that read models are in a file beside the log"
+        )
+        self.limit_s = limit_s
+
+
+class HandlersLeftBehind(MisusedStore):
+    """So many handlers of a subscription were cut off and run on that this process begins no more.
+
+    A thread cannot be stopped, only left behind. The subscription has stopped, and nothing was
+    skipped: another process goes on with it, or this one when it was started again.
+    """
+
+    def __init__(self, subscription: str, count: int) -> None:
+        super().__init__(
+            f"{count} handlers of subscription {subscription!r} that took too long were left "
+            "behind and still run, and it has stopped so that they do not become more: find out "
+            "what they wait for, and start this process again, which alone can end them"
+        )
+        self.subscription, self.count = subscription, count
 
 
 class StoreClosed(MisusedStore):

@@ -35,6 +35,15 @@ HYDRATED = 1
 """Flag: the record came from replay, recovery or another ledger."""
 OUTDATED = 2
 """Flag: a newer record of its register stood in its stream when it was recorded here."""
+RETURNED = 4
+"""Flag, beside `HYDRATED`: it was born here and forgotten, and another ledger gave it back."""
+ORPHAN = 8
+"""Flag: an event of a strict stream whose place another had taken. It is kept, and not folded; it
+has the version of the last event before it that counts."""
+RESTAMPED = 16
+"""Flag: another record of its event was here before, as the event was stamped anew."""
+FLAGS = HYDRATED | OUTDATED | RETURNED | ORPHAN | RESTAMPED
+"""All flags that there are."""
 
 
 def commit_to(nonce: bytes, data: str, meta: str) -> str:

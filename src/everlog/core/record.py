@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
 
-from everlog.core.chain import HYDRATED, OUTDATED, hash_of
+from everlog.core.aliases import first_id
+from everlog.core.chain import HYDRATED, ORPHAN, OUTDATED, hash_of
 from everlog.core.portable import JsonValue, parse
 from everlog.core.stamp import stamp_time
 
@@ -55,6 +57,11 @@ class StoredRecord(NamedTuple):
         """Where it stands in a fold: `(created, id)`."""
         return self.created, self.id
 
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether its content went: nonce, data and meta are empty then, which no content is."""
+        return not self.data
+
 
 VERSION = itemgetter(StoredRecord._fields.index("version"))
 RECORDED = itemgetter(StoredRecord._fields.index("recorded"))
@@ -68,6 +75,16 @@ as_record: Callable[[tuple[object, ...]], StoredRecord] = partial(
 )
 """The record of a tuple of all fields: `StoredRecord._make`, without the call of a Python function
 for each of very many."""
+
+
+def tombstone_of(record: StoredRecord) -> StoredRecord:
+    """Returns what stays of a record whose content goes: its place, envelope, hash and chain."""
+    return record._replace(nonce=b"", data="", meta="")
+
+
+def with_content_of(tombstone: StoredRecord, other: StoredRecord) -> StoredRecord:
+    """Returns the record of a tombstone, with the content that another of its hash has."""
+    return tombstone._replace(nonce=other.nonce, data=other.data, meta=other.meta)
 
 
 def computed_hash(record: StoredRecord) -> bytes:
@@ -93,18 +110,23 @@ class Decoder(Protocol):
 
     def decode_data(self, record: StoredRecord) -> Any: ...
     def decode_meta(self, record: StoredRecord) -> Any: ...
+    def type_of(self, record: StoredRecord) -> str: ...
 
 
 _UNSEEN: Any = object()
+
+_IDEMPOTENCY_KEYS = uuid.UUID("8c1e7b1a-0a35-5d0c-8b63-6b0f3a1d9a77")
+"""The space of names in which they are made (RFC 9562, version 5). Never to be changed."""
 
 
 class Record(Generic[E_co]):
     """An event as stored: what a reader, a reducer and a handler are given.
 
     `data` and `meta` are decoded when they are first looked at, into the class that the store was
-    given for the type. Reading a record therefore never fails because of its content; looking at
-    the `data` of a type that the store does not know raises `UnknownEvent`, of one that no longer
-    fits its class `DecodeError`. `json` and `meta_json` show what is stored, typed or not.
+    given for the type; those of an older schema are upcasted first. Reading a record therefore
+    never fails because of its content; looking at the `data` of a type that the store does not know
+    raises `UnknownEvent`, of one that no longer fits its class, or is of a newer schema,
+    `DecodeError`. `json` and `meta_json` show what is stored, typed or not.
 
     >>> record = await store.read("user-1").first()
     >>> record
@@ -171,18 +193,32 @@ class Record(Generic[E_co]):
         return self.stored.id
 
     @property
+    def idempotency_key(self) -> str:
+        """What to give the receiver of an effect, so that it is not done twice: 36 characters.
+
+        A UUID made from the event's id, or the first of them if it was stamped anew: the same in
+        each retry, process and ledger. Two handlers of one event that call the same receiver add a
+        word of their own, such as `key + "-refund"`.
+
+        >>> record = await store.read("user-1").first()
+        >>> record.idempotency_key == record.idempotency_key, len(record.idempotency_key)
+        (True, 36)
+        """
+        return str(uuid.uuid5(_IDEMPOTENCY_KEYS, first_id(self.stored)))
+
+    @property
     def stream(self) -> str:
         """The stream that it belongs to."""
         return self.stored.stream
 
     @property
     def type(self) -> str:
-        """The event's type, such as `user:created`."""
-        return self.stored.type
+        """The event's type, such as `user:created`: today's name of it, whatever is `stored`."""
+        return self._decoder.type_of(self.stored)
 
     @property
     def schema(self) -> int:
-        """The version of its type's shape when it was written."""
+        """The version of its type's shape when it was written; `data` is of today's."""
         return self.stored.schema
 
     @property
@@ -204,6 +240,14 @@ class Record(Generic[E_co]):
     def causation(self) -> str | None:
         """The id of the event that caused this one, or None."""
         return self.stored.causation
+
+    @property
+    def orphan(self) -> bool:
+        """Whether it belongs to a strict stream in which another event has taken its place.
+
+        It is kept, and no fold has it; see `store.sync`.
+        """
+        return bool(self.stored.flags & ORPHAN)
 
     @property
     def created(self) -> str:

@@ -27,6 +27,8 @@ class Selection(NamedTuple):
     """Records of these streams only."""
     relation: str | None = None
     """Records of the streams in this relation; the membership is taken when the read begins."""
+    prefix: str | None = None
+    """Records of the streams whose names begin so, code point by code point."""
     types: tuple[str, ...] | None = None
     """Records of these types only."""
     after: int = 0
@@ -42,9 +44,13 @@ class Selection(NamedTuple):
     order: Order = Order.POSITION
     seen: ResumeToken | None = None
     """What the log must have had when a page was read: first what a reader brings along, then the
-    head of the first page, so that all pages are of one history."""
+    end of the first page, so that all pages are of one history. None where no record stands there:
+    at the end of an empty log, or a damaged one."""
     resolved: bool = False
     """Whether a first page has fixed its end and its streams."""
+    tombstones: bool = False
+    """Also what stays of records whose content went, as `StoredRecord.is_tombstone` tells; only in
+    order of position. Otherwise they are left out."""
 
 
 class Cursor(NamedTuple):

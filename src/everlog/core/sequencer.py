@@ -7,16 +7,30 @@ versions, positions, stamps, flags, hashes and the chain are decided here and on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, overload
 
-from everlog.core.chain import GENESIS, HASH_BYTES, HYDRATED, NONCE_BYTES, OUTDATED, hash_of, link
-from everlog.core.event import MAX_SCHEMA, check_size
+from everlog.core.aliases import Event, by_event, event_of, first_id, id_anew, replaced_by
+from everlog.core.chain import (
+    GENESIS,
+    HASH_BYTES,
+    HYDRATED,
+    NONCE_BYTES,
+    ORPHAN,
+    OUTDATED,
+    RESTAMPED,
+    RETURNED,
+    hash_of,
+    link,
+)
+from everlog.core.event import check_size
 from everlog.core.portable import is_canonical
-from everlog.core.record import StoredRecord, as_record, computed_hash
+from everlog.core.record import StoredRecord, as_record, computed_hash, with_content_of
 from everlog.core.stamp import Clock, is_stamp, receive, stamps_after, tick
 from everlog.core.stream import ANY, Expectation, check_name, require
+from everlog.core.taking import Judged, Mark, Take, Taken
+from everlog.core.upcasting import MAX_SCHEMA
 from everlog.errors import (
     ClockAhead,
     IdConflict,
@@ -35,6 +49,9 @@ MAX_BATCH_BYTES = 16 * 1024 * 1024
 LAST_STAMP = f"{253_402_300_799_999:012x}" + "f" * 20
 """The last stamp of the year 9999. A later one would leave a ledger's clock no room to go on."""
 
+Aliases: TypeAlias = dict[Event, list[StoredRecord]]
+"""The records of each event."""
+
 Place = tuple[str, str]
 """`(created, id)`: where a record stands in a fold."""
 
@@ -48,7 +65,7 @@ class Identity:
     node: str
     """Random 64 bits, as 16 hex characters: the tie-break of its clock."""
     epoch: str
-    """Random 64 bits, as 16 hex characters: new when created, restored or promoted."""
+    """16 hex characters, see `everlog.core.epoch`: new when created, restored or promoted."""
 
 
 class Head(NamedTuple):
@@ -91,6 +108,10 @@ class Append(NamedTuple):
     """`(relation, stream)` pairs to add in the same transaction."""
     observed: str = ""
     """The greatest stamp that the writer has read: the events are created after it."""
+    at: Mark | None = None
+    """Where a hub's history stood when it was found out what to expect: the hub refuses the append
+    with `LogDiverged` if it has another history by now, whose versions are those of other events.
+    Of no meaning to a ledger."""
 
 
 class Import(NamedTuple):
@@ -99,6 +120,10 @@ class Import(NamedTuple):
     records: tuple[StoredRecord, ...]
     max_offset_ms: int | None = 60_000
     """How far ahead of the wall clock a record may be stamped; None for any."""
+
+
+Placing: TypeAlias = Append | Import | Take
+"""A request that stores records."""
 
 
 class Placed(NamedTuple):
@@ -126,7 +151,8 @@ class Sequencer:
     ) -> None:
         """Starts from what the ledger holds under its lock.
 
-        - `known`: the stored records of all ids in the requests, by id
+        - `known`: the stored records of all ids in the requests, by id; of imports and takes also
+          the other records of their events (`first_ids_of`)
         - `versions`: the version of all streams in the requests; absent means 0
         - `newest`: finds the newest `(created, id)` of a stream and register, among stored records
         """
@@ -136,6 +162,11 @@ class Sequencer:
         """The records to be stored, in order."""
         self.late: set[int] = set()
         """The positions of those rows that an older position already stands after in a fold."""
+        self.replaced: dict[int, str] = {}
+        """Of the events in the requests that have several records: which of these no fold has, by
+        position, with the id of the one that folds have."""
+        self.refilled: list[StoredRecord] = []
+        """Tombstones that have their content again, as they are to be stored."""
         self._identity = identity
         self._now_ms = now_ms
         self._known = known
@@ -143,11 +174,19 @@ class Sequencer:
         self._find_newest = newest
         self._newest: dict[tuple[str, str], Place | None] = {}
 
-    def place(self, request: Append | Import) -> Placed:
+    @overload
+    def place(self, request: Append | Import) -> Placed: ...
+    @overload
+    def place(self, request: Take) -> Taken: ...
+    @overload
+    def place(self, request: Placing) -> Placed | Taken: ...
+    def place(self, request: Placing) -> Placed | Taken:
         """Takes a request; or raises a `Conflict` or `InvalidInput` and changes nothing."""
         if isinstance(request, Append):
             return self._append(request)
-        return self._import(request)
+        if isinstance(request, Import):
+            return self._import(request)
+        return self._take(request)
 
     def registers(self) -> list[tuple[str, str, str, str]]:
         """Returns `(stream, register, created, id)` of each register's newest, after the rows."""
@@ -155,7 +194,7 @@ class Sequencer:
 
     def _append(self, request: Append) -> Placed:
         events = request.events
-        first = self._retried(events)
+        first = retried(events, self._known)
         if first is not None:
             return Placed(first, ())
         self._require(events)
@@ -207,115 +246,329 @@ class Sequencer:
                 require(event.expect, stream=stream, actual=actual)
             appended[stream] = before + 1
 
-    def _retried(self, events: Sequence[NewEvent]) -> tuple[StoredRecord, ...] | None:
-        """Returns the stored records if all events are stored already, None if none is."""
-        stored = self._known
-        known = [event.id for event in events if event.id in stored]
-        if not known:
-            return None
-        found: list[StoredRecord] = []
-        for event in events:
-            record = self._known.get(event.id)
-            if record is not None:
-                differs = _difference(event, record)
-                if differs is not None:
-                    raise IdConflict(event.id, differs)
-                found.append(record)
-        if len(found) < len(events):
-            unknown = [event.id for event in events if event.id not in self._known]
-            raise PartialRetry(known, unknown)
-        return tuple(found)
-
     def _import(self, request: Import) -> Placed:
-        rows: list[StoredRecord] = []
-        late: set[int] = set()
+        arrivals = self._arrivals()
+        aliases = self._aliases(request.records)
         answers: list[StoredRecord] = []
-        versions: dict[str, int] = {}
-        newest: dict[tuple[str, str], Place | None] = {}
-        head, clock = self.head, _clock(self.head.clock, self._identity.node)
-        here: dict[str, StoredRecord] = {}
         for record in request.records:
-            present = self._known.get(record.id) or here.get(record.id)
-            if present is not None:
-                if present.hash != record.hash:
-                    raise IdConflict(record.id, "content, stamp or origin")
-                answers.append(present)
+            present = arrivals.find(record.id)
+            if present is None:
+                bound_ms = request.max_offset_ms
+                present = arrivals.add(record, HYDRATED, max_offset_ms=bound_ms, aliases=aliases)
+            elif not _is_same_event(present, record):
+                raise IdConflict(record.id, "content, stamp or origin")
+            elif present.is_tombstone:
+                # It stays one: whoever imports is told of what was there, and has the content.
+                present = with_content_of(present, record)
+            answers.append(present)
+        self._adopt(arrivals)
+        self._replace(request.records, aliases)
+        return Placed(tuple(answers), tuple(arrivals.rows))
+
+    def _take(self, request: Take) -> Taken:
+        arrivals = self._arrivals()
+        aliases = self._aliases(request.records)
+        judged: list[Judged] = []
+        stopped: set[str] = set()
+        own, vouched, linked = self._identity.ledger, request.vouched, request.link is not None
+        strict = request.strict
+        refilled: dict[str, StoredRecord] = {}
+        for index, record in enumerate(request.records):
+            id, stream = record.id, record.stream
+            if stream in stopped:
+                judged.append(Judged(id, "waiting", None, "one before it in its stream waits"))
                 continue
-            try:
-                clock = receive(
-                    clock,
-                    record.created,
-                    now_ms=self._now_ms,
-                    max_offset_ms=request.max_offset_ms,
+            present = arrivals.find(id)
+            if present is None:
+                flags = HYDRATED if record.origin != own else HYDRATED | RETURNED
+                if linked:
+                    flags |= record.flags & ORPHAN
+                elif strict and stream.startswith(strict):
+                    if id not in vouched:
+                        reason = "only this ledger appends to its stream"
+                        judged.append(Judged(id, "rejected", None, reason))
+                        stopped.add(stream)
+                        continue
+                    version = request.versions[index] if request.versions else None
+                    if version != arrivals.version(stream) + 1:
+                        flags |= ORPHAN
+                bound_ms = None if linked or id in vouched else request.max_offset_ms
+                try:
+                    present = arrivals.add(record, flags, max_offset_ms=bound_ms, aliases=aliases)
+                except ClockAhead as error:
+                    judged.append(Judged(id, "clock_ahead", None, str(error)))
+                    stopped.add(stream)
+                else:
+                    judged.append(Judged(id, "accepted", present.position))
+            elif present.hash == record.hash:
+                judged.append(Judged(id, "duplicate", present.position))
+                if linked and present.is_tombstone:
+                    refilled[id] = with_content_of(present, record)
+            else:
+                judged.append(Judged(id, "tampered", None, "another event here has its id"))
+                if not linked:
+                    stopped.add(stream)
+        self._adopt(arrivals)
+        self._replace(request.records, aliases)
+        self._known.update(refilled)
+        self.refilled += refilled.values()
+        return Taken(tuple(judged), tuple(arrivals.rows))
+
+    def _aliases(self, records: Sequence[StoredRecord]) -> Aliases | None:
+        """Returns the records here of the events of others; None if none has several, as a rule."""
+        known = self._known.values()
+        if all(first_id(record) == record.id for each in (records, known) for record in each):
+            return None
+        return by_event(known)
+
+    def _replace(self, records: Sequence[StoredRecord], aliases: Aliases | None) -> None:
+        """Notes of the events of some records which of their records no fold has."""
+        if aliases is not None:
+            for event in dict.fromkeys(map(event_of, records)):
+                self.replaced.update(replaced_by(aliases.get(event, ())))
+
+    def _arrivals(self) -> _Arrivals:
+        return _Arrivals(
+            self.head,
+            self._identity.node,
+            self._now_ms,
+            self._known,
+            self._versions,
+            self._newest_of,
+        )
+
+    def _adopt(self, arrivals: _Arrivals) -> None:
+        """Makes what has arrived part of what was placed."""
+        if not arrivals.rows:
+            return
+        self._versions.update(arrivals.versions)
+        self._newest.update(arrivals.newest)
+        self._known.update(arrivals.here)
+        self.rows += arrivals.rows
+        self.late |= arrivals.late
+        self.head = arrivals.head
+
+    def restamp(
+        self, olds: Sequence[StoredRecord], *, clock: str, nonces: Sequence[bytes]
+    ) -> list[StoredRecord]:
+        """Places the records that take the places of others; returns them all, in order.
+
+        - `olds`: the others, in their order of folds
+        - `clock`: the latest stamp of all records but those
+        - `nonces`: one for each
+
+        Raises `InvalidInput` if one of them would not be stamped earlier than before: then it would
+        pass one that is none of them, or be taken for the older of its two records elsewhere.
+        """
+        count = len(olds)
+        stamps = stamps_after(clock, node=self._identity.node, now_ms=self._now_ms, count=count)
+        anew = list(zip(olds, stamps, nonces, strict=True))
+        renamed = {old.id: id_anew(old, created=at, nonce=nonce) for old, at, nonce in anew}
+        for old, created, _ in anew:
+            if created >= old.created:
+                raise InvalidInput(
+                    f"event {old.id!r} cannot be stamped anew: what is not is stamped later"
                 )
-            except ClockAhead as error:
-                raise ClockAhead(
-                    f"record {record.id}",
-                    ahead_ms=error.ahead_ms,
-                    max_offset_ms=error.max_offset_ms,
-                ) from None
-            clock = tick(clock, now_ms=self._now_ms)
-            version = versions.get(record.stream, self._versions.get(record.stream, 0)) + 1
-            versions[record.stream] = version
-            register = (record.stream, record.register)
-            if register not in newest:
-                newest[register] = self._newest_of(*register)
-            before = newest[register]
-            outdated = before is not None and before > record.order
-            if not outdated:
-                newest[register] = record.order
-            flags = HYDRATED | (OUTDATED if outdated else 0)
-            chain = link(head.chain, record.hash, version=version, flags=flags)
-            row = record._replace(
+        head = self.head
+        for old, created, nonce in anew:
+            id = renamed[old.id]
+            self.replaced[old.position] = id
+            causation = old.causation
+            version = self._versions.get(old.stream, 0) + 1
+            new = old._replace(
                 position=head.position + 1,
                 version=version,
-                recorded=clock.stamp,
-                flags=flags,
-                chain=chain,
+                id=id,
+                correlation=renamed.get(old.correlation, old.correlation),
+                causation=None if causation is None else renamed.get(causation, causation),
+                created=created,
+                recorded=created,
+                flags=RESTAMPED,
+                nonce=nonce,
             )
-            is_late = record.order < head.newest
-            head = Head(row.position, chain, clock.stamp, head.newest if is_late else record.order)
-            rows.append(row)
-            if is_late:
-                late.add(row.position)
-            answers.append(row)
-            here[row.id] = row
-        self._versions.update(versions)
-        self._newest.update(newest)
-        if rows:
-            self.rows += rows
-            self.late |= late
-            self._known.update(here)
-            self.head = head
-        return Placed(tuple(answers), tuple(rows))
+            hashed = computed_hash(new)
+            chain = link(head.chain, hashed, version=version, flags=RESTAMPED)
+            row = new._replace(hash=hashed, chain=chain)
+            newest = head.newest
+            if row.order < newest:
+                self.late.add(row.position)
+            else:
+                newest = row.order
+            head = Head(row.position, chain, created, newest)
+            self._versions[old.stream] = version
+            self._newest[old.stream, old.register] = row.order
+            self._known[id] = row
+            self.rows.append(row)
+        self.head = head
+        return self.rows
 
     def _newest_of(self, stream: str, register: str) -> Place | None:
         key = (stream, register)
         return self._newest[key] if key in self._newest else self._find_newest(stream, register)
 
 
+class _Arrivals:
+    """Records from elsewhere, placed one by one; the sequencer takes over what comes of it."""
+
+    def __init__(
+        self,
+        head: Head,
+        node: str,
+        now_ms: int,
+        known: dict[str, StoredRecord],
+        versions: dict[str, int],
+        newest: Callable[[str, str], Place | None],
+    ) -> None:
+        """`newest`: finds the newest place of a stream and register, of all that came before."""
+        self.head = head
+        self.rows: list[StoredRecord] = []
+        self.late: set[int] = set()
+        self.here: dict[str, StoredRecord] = {}
+        """The rows by id."""
+        self.versions: dict[str, int] = {}
+        self.newest: dict[tuple[str, str], Place | None] = {}
+        self._clock = _clock(head.clock, node)
+        self._now_ms = now_ms
+        self._known = known
+        self._versions_before = versions
+        self._find_newest = newest
+
+    def find(self, id: str) -> StoredRecord | None:
+        """Returns the record that has this id here, or is about to."""
+        return self._known.get(id) or self.here.get(id)
+
+    def version(self, stream: str) -> int:
+        """Returns the version that a stream is at."""
+        return self.versions.get(stream, self._versions_before.get(stream, 0))
+
+    def add(
+        self,
+        record: StoredRecord,
+        flags: int,
+        *,
+        max_offset_ms: int | None,
+        aliases: Aliases | None,
+    ) -> StoredRecord:
+        """Returns the record as it will stand here; or raises `ClockAhead` and changes nothing.
+
+        `aliases`: gets it.
+        """
+        head, now_ms = self.head, self._now_ms
+        try:
+            clock = receive(self._clock, record.created, now_ms=now_ms, max_offset_ms=max_offset_ms)
+        except ClockAhead as error:
+            raise ClockAhead(
+                f"record {record.id}", ahead_ms=error.ahead_ms, max_offset_ms=error.max_offset_ms
+            ) from None
+        self._clock = clock = tick(clock, now_ms=now_ms)
+        stream = record.stream
+        others = [] if aliases is None else aliases.setdefault(event_of(record), [])
+        if others:
+            flags |= RESTAMPED
+        # An orphan does not count: it takes no version, and outdates nothing.
+        counts = not flags & ORPHAN
+        version = self.version(stream) + counts
+        counts = counts and all(record.order < other.order for other in others)
+        self.versions[stream] = version
+        register = (stream, record.register)
+        if register not in self.newest:
+            self.newest[register] = self._find_newest(*register)
+        before = self.newest[register]
+        if before is not None and before > record.order:
+            flags |= OUTDATED
+        elif counts:
+            self.newest[register] = record.order
+        chain = link(head.chain, record.hash, version=version, flags=flags)
+        row = record._replace(
+            position=head.position + 1,
+            version=version,
+            recorded=clock.stamp,
+            flags=flags,
+            chain=chain,
+        )
+        newest = head.newest
+        if record.order < newest:
+            self.late.add(row.position)
+        else:
+            newest = record.order
+        self.head = Head(row.position, chain, clock.stamp, newest)
+        self.rows.append(row)
+        self.here[row.id] = row
+        others.append(row)
+        return row
+
+
 def _clock(stamp: str, node: str) -> Clock:
     return Clock(ms=int(stamp[:12], 16), counter=int(stamp[12:16], 16), node=node)
 
 
+def retried(
+    events: Sequence[NewEvent], stored: Mapping[str, StoredRecord]
+) -> tuple[StoredRecord, ...] | None:
+    """Returns the stored records if all events are stored already, None if none is.
+
+    Of tombstones with the content of the events. Raises `IdConflict` if one of the ids is that of
+    another event, `PartialRetry` if only some of them are stored.
+    """
+    known = [event.id for event in events if event.id in stored]
+    if not known:
+        return None
+    found: list[StoredRecord] = []
+    for event in events:
+        record = stored.get(event.id)
+        if record is not None:
+            differs = _difference(event, record)
+            if differs is not None:
+                raise IdConflict(event.id, differs)
+            if record.is_tombstone:
+                # The content is what the caller says: there is nothing left to compare with.
+                record = record._replace(data=event.data, meta=event.meta)
+            found.append(record)
+    if len(found) < len(events):
+        unknown = [event.id for event in events if event.id not in stored]
+        raise PartialRetry(known, unknown)
+    return tuple(found)
+
+
 def _difference(event: NewEvent, record: StoredRecord) -> str | None:
-    for what in ("stream", "type", "schema", "data", "meta"):
+    names = ("stream", "type", "schema", "data", "meta")
+    for what in names[:3] if record.is_tombstone else names:
         if getattr(event, what) != getattr(record, what):
             return what
     return None
 
 
-def ids_of(requests: Iterable[Append | Import]) -> list[str]:
+def _is_same_event(stored: StoredRecord, again: StoredRecord) -> bool:
+    """Whether a record that is imported is stored already.
+
+    Also with another nonce: what never was in a ledger gets one by chance, each time it is read
+    from where it comes from. The stored one stays.
+    """
+    return stored.hash == again.hash or (
+        computed_hash(again._replace(nonce=stored.nonce)) == stored.hash
+    )
+
+
+def ids_of(requests: Iterable[Placing]) -> list[str]:
     """Returns the ids of all events in the requests."""
     return [event.id for request in requests for event in _items(request)]
 
 
-def streams_of(requests: Iterable[Append | Import]) -> list[str]:
+def first_ids_of(requests: Iterable[Placing]) -> list[str]:
+    """Returns the ids under which the events were born that are taken in: each may have others.
+
+    Those are of interest that have `everlog.core.aliases.aliases_between`.
+    """
+    taken = (request.records for request in requests if not isinstance(request, Append))
+    return list({first_id(record): None for records in taken for record in records})
+
+
+def streams_of(requests: Iterable[Placing]) -> list[str]:
     """Returns the streams of all events in the requests, each once."""
     return list({event.stream for request in requests for event in _items(request)})
 
 
-def _items(request: Append | Import) -> Sequence[NewEvent | StoredRecord]:
+def _items(request: Placing) -> Sequence[NewEvent | StoredRecord]:
     return request.events if isinstance(request, Append) else request.records
 
 
@@ -352,19 +605,23 @@ def check_import(request: Import) -> Import:
     Every record must be whole: every field of exactly its kind, portable canonical JSON, a stamp,
     names that can be stored, and the hash that its content gives. The same record may come twice.
     """
-    size = 0
-    for record in request.records:
-        _check_kinds(record)
-        if not is_stamp(record.created) or record.created > LAST_STAMP:
-            raise TamperedRecord(record.id, f"created {record.created!r} is no stamp to go on from")
-        size += check_size(record.type, record.data, record.meta)
-        for at, text in (("data", record.data), ("meta", record.meta)):
-            if not is_canonical(text, at=at):
-                raise TamperedRecord(record.id, f"its {at} is not in canonical form")
-        if computed_hash(record) != record.hash:
-            raise TamperedRecord(record.id, "its content does not match its hash")
+    size = sum(check_record(record) for record in request.records)
     _check_batch(len(request.records), size)
     return request
+
+
+def check_record(record: StoredRecord) -> int:
+    """Returns how many bytes a record that can be stored as it is has; raises `InvalidInput`."""
+    _check_kinds(record)
+    if not is_stamp(record.created) or record.created > LAST_STAMP:
+        raise TamperedRecord(record.id, f"created {record.created!r} is no stamp to go on from")
+    size = check_size(record.type, record.data, record.meta)
+    for at, text in (("data", record.data), ("meta", record.meta)):
+        if not is_canonical(text, at=at):
+            raise TamperedRecord(record.id, f"its {at} is not in canonical form")
+    if computed_hash(record) != record.hash:
+        raise TamperedRecord(record.id, "its content does not match its hash")
+    return size
 
 
 def _check_kinds(record: StoredRecord) -> None:

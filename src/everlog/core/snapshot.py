@@ -29,7 +29,7 @@ class SnapshotKey:
     reducer_version: int
     """`@reducer(..., version=)`: changes with the logic."""
     shape: str
-    """A digest of the state's type: changes with its fields."""
+    """A digest of the state's type, and of upcasts: changes with its fields, and with these."""
     filter: str
     """The event types folded, or empty for all."""
 
@@ -60,6 +60,9 @@ class PutSnapshot:
     """A request to store a snapshot; an older one than is stored is passed over."""
 
     snapshot: Snapshot
+    unfoldings: int | None = None
+    """That of the `FoldStart` that it was folded from: it is passed over, too, where folds have
+    other records by now. None: it holds whatever has changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,25 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from everlog.core.epoch import BeginEpoch
 from everlog.core.record import StoredRecord
 from everlog.core.relation import Relate, Related
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Append, Head, Identity, Import, Placed
 from everlog.core.snapshot import DropSnapshots, PutSnapshot, Snapshot, SnapshotKey
+from everlog.core.taking import Keeping, Restamp, Take, Taken
 from everlog.errors import EverlogError
+from everlog.ports.upstreams import Upstreams
 
-Request: TypeAlias = Append | Import | Relate | PutSnapshot | DropSnapshots
+Request: TypeAlias = (
+    Append | Import | Take | Restamp | Relate | PutSnapshot | DropSnapshots | Keeping | BeginEpoch
+)
 """Something to be written."""
 
-Outcome: TypeAlias = Placed | Related | int | EverlogError
-"""What became of a request: `Placed` of an append or import, `Related` of a change of relations,
-the number of snapshots written or deleted; or the error that it alone ended with."""
+Outcome: TypeAlias = Placed | Taken | Related | int | str | EverlogError
+"""What became of a request: `Placed` of an append or import, `Taken` of what another ledger gave,
+`Related` of a change of relations, the number of snapshots, or of records in what is known of an
+upstream, that were changed, the epoch that was begun; or the error that it alone ended with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,9 @@ class Capabilities:
     """`backup` works."""
     transactions: bool
     """`join` works."""
+    whole: bool = True
+    """It takes every kind of request. Otherwise it takes appends, and can be read and followed: it
+    has no imports, relations to change, snapshots, upstreams and subscriptions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,8 @@ class FoldStart:
     page: Page
     revision: int
     """The membership revision of the selection's relation, as of this page; otherwise 0."""
+    unfoldings: int = 0
+    """How often records were taken out of folds, or put back, as of this page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,11 @@ class Ledger(Protocol):
         """What this adapter can do."""
         ...
 
+    @property
+    def upstreams(self) -> Upstreams:
+        """What this ledger knows of those that it synchronises with."""
+        ...
+
     def commit(self, requests: Sequence[Request]) -> Awaitable[Sequence[Outcome]]:
         """Writes requests in one transaction, each judged on its own, in order.
 
@@ -142,7 +158,8 @@ class Ledger(Protocol):
 
         Without a cursor it begins, and fixes the selection's end at the head and its relation's
         streams as they are now; pass the returned selection and cursor for the next page. All pages
-        together are one consistent prefix of the log. A page holds no resource.
+        together are one consistent prefix of the log, but for what becomes a tombstone meanwhile.
+        Tombstones are left out, unless the selection says otherwise. A page holds no resource.
 
         Raises `LogDiverged` if the log that the page was read from has not the place that the
         selection has `seen`: it is another history, and other records stand at its positions.
@@ -160,7 +177,10 @@ class Ledger(Protocol):
         ...
 
     async def find(self, ids: Sequence[str]) -> Sequence[StoredRecord | None]:
-        """Returns the records of these event ids, None where there is none, in order."""
+        """Returns the records of these event ids, None where there is none, in order.
+
+        Also what stays of those whose content went: see `StoredRecord.is_tombstone`.
+        """
         ...
 
     async def overtaken(self, stream: str, register: str, place: tuple[str, str]) -> bool:

@@ -13,6 +13,8 @@ class Migration:
     ...     for step in await migrate(server.new_database(), dry_run=True):
     ...         print(step.number, step.name)
     1 ledger
+    2 subscriptions
+    3 sync
     """
 
     number: int

@@ -13,6 +13,19 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@dataclass(slots=True)
+class CorrectedClock:
+    """A wall clock that is known to be wrong, and by how much."""
+
+    machine: Callable[[], int]
+    """The clock that it corrects, in milliseconds since 1970."""
+    ahead_ms: int = 0
+    """By so much that one runs ahead."""
+
+    def __call__(self) -> int:
+        return self.machine() - self.ahead_ms
+
+
 @dataclass(frozen=True, slots=True)
 class Seams:
     """Where a store gets the time and random bytes from."""

@@ -7,9 +7,13 @@ long. "Nothing was written" is then true of that try and not of the request.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from everlog.core.sequencer import Append, Import, ids_of
+from everlog.core.taking import Link, Take
 from everlog.ports.ledger import Request
+
+Key: TypeAlias = str | Link | Request
 
 AT_MOST = 100_000
 """So many are remembered, the newest: what is broken for good must not fill the memory."""
@@ -21,7 +25,7 @@ class Unsettled:
     __slots__ = ("_keys",)
 
     def __init__(self) -> None:
-        self._keys: dict[str | Request, None] = {}
+        self._keys: dict[Key, None] = {}
 
     def add(self, requests: Sequence[Request]) -> None:
         """Remembers requests that may have been stored."""
@@ -44,9 +48,14 @@ class Unsettled:
         self._keys.clear()
 
 
-def _keys_of(requests: Sequence[Request]) -> list[str | Request]:
-    keys: list[str | Request] = []
+def _keys_of(requests: Sequence[Request]) -> list[Key]:
+    keys: list[Key] = []
     for request in requests:
         # Events by their ids, whoever brings them; what has no id by what it is.
-        keys += ids_of([request]) if isinstance(request, (Append, Import)) else [request]
+        if isinstance(request, (Append, Import, Take)):
+            keys += ids_of([request])
+            if isinstance(request, Take) and request.link is not None:
+                keys.append(request.link._replace(receipts=()))  # which may be a list
+        else:
+            keys.append(request)
     return keys

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from everlog.adapters.memory import reading
 from everlog.adapters.memory.tables import Tables
+from everlog.adapters.memory.upstreams import MemoryUpstreams
 from everlog.adapters.memory.writing import write
+from everlog.core.epoch import epoch_at
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
 from everlog.errors import NotSupported, StoreClosed
+from everlog.ports.examining import Finding
 from everlog.ports.ledger import Capabilities, FoldStart, Joined, Outcome, Problem, Request
+from everlog.ports.listing import StreamInfo
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
 from everlog.ports.waiting import Waiting
@@ -28,7 +33,9 @@ class MemoryLedger:
         self._waiting = Waiting(self._position, poll_s=lambda: None)  # nobody else writes
         random = self._seams.random_bytes
         self._identity = Identity(
-            ledger=random(16).hex(), node=random(8).hex(), epoch=random(8).hex()
+            ledger=random(16).hex(),
+            node=random(8).hex(),
+            epoch=epoch_at(self._seams.now_ms(), random(8)),
         )
 
     @property
@@ -39,9 +46,16 @@ class MemoryLedger:
     def capabilities(self) -> Capabilities:
         return Capabilities(durable=False, shared=False, backup=False, transactions=False)
 
+    @property
+    def upstreams(self) -> MemoryUpstreams:
+        return MemoryUpstreams(self._open)
+
     async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         tables = self._open()
-        outcomes = write(tables, requests, identity=self._identity, now_ms=self._seams.now_ms())
+        outcomes = write(tables, requests, identity=self._identity, seams=self._seams)
+        for epoch in outcomes:
+            if isinstance(epoch, str):
+                self._identity = replace(self._identity, epoch=epoch)
         self._waiting.hint()
         return outcomes
 
@@ -68,6 +82,16 @@ class MemoryLedger:
 
     async def relations_of(self, streams: Sequence[str]) -> Sequence[str]:
         return self._open().relations_of(streams)
+
+    async def streams(self, *, prefix: str, after: str, limit: int) -> Sequence[StreamInfo]:
+        tables = self._open()
+        names = (each for each in tables.by_stream if each > after and each.startswith(prefix))
+        last = [tables.records[tables.by_stream[each][-1] - 1] for each in sorted(names)[:limit]]
+        return [StreamInfo(r.stream, r.version, r.position, r.type, r.recorded) for r in last]
+
+    async def examine(self, *, now_ms: Callable[[], int]) -> Sequence[Finding]:
+        self._open()
+        return []
 
     async def find_snapshot(self, key: SnapshotKey) -> Snapshot | None:
         return self._open().snapshots.get(key)

@@ -58,8 +58,9 @@ def fold_start(
         after = resolved._replace(after=max(resolved.after, snapshot.position))
         page = _page(tables, after, None, size)
         if not overtakes(page.records, snapshot):
-            return FoldStart(snapshot, page, revision)
-    return FoldStart(None, _page(tables, resolved, None, size), revision)
+            return FoldStart(snapshot, page, revision, tables.unfoldings)
+    page = _page(tables, resolved, None, size)
+    return FoldStart(None, page, revision, tables.unfoldings)
 
 
 def _resolve(tables: Tables, identity: Identity, selection: Selection) -> Selection:
@@ -111,7 +112,7 @@ def _page_by_creation(
             (
                 record
                 for record in _between(tables, selection, start.position, selection.until)
-                if record.position not in tables.late_positions
+                if record.position not in tables.late_positions and record.id not in tables.unfolded
             ),
             0 if start.ended == ON_TIME else size + 1,
         )
@@ -125,7 +126,9 @@ def _page_by_creation(
             (
                 record
                 for record in islice(tables.late, first, None)
-                if selection.after < record.position <= selection.until and matches(record)
+                if selection.after < record.position <= selection.until
+                and matches(record)
+                and record.id not in tables.unfolded
             ),
             0 if start.ended == LATE else size + 1,
         )
@@ -156,11 +159,14 @@ def _between(tables: Tables, selection: Selection, low: int, high: int) -> Itera
 def _filter(selection: Selection) -> Callable[[StoredRecord], bool]:
     streams = None if selection.streams is None else frozenset(selection.streams)
     types = None if selection.types is None else frozenset(selection.types)
-    as_of = selection.as_of
+    prefix = selection.prefix or ""
+    as_of, tombstones = selection.as_of, selection.tombstones
 
     def matches(record: StoredRecord) -> bool:
         return (
-            (streams is None or record.stream in streams)
+            (tombstones or not record.is_tombstone)
+            and (streams is None or record.stream in streams)
+            and record.stream.startswith(prefix)
             and (types is None or record.type in types)
             and (as_of is None or record.created <= as_of)
         )

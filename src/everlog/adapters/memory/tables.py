@@ -8,6 +8,17 @@ from dataclasses import dataclass, field
 from everlog.core.record import StoredRecord
 from everlog.core.sequencer import EMPTY, Head
 from everlog.core.snapshot import Snapshot, SnapshotKey
+from everlog.core.taking import Entry, Held, UpstreamState
+
+
+@dataclass(slots=True)
+class Copy:
+    """What is known of one upstream."""
+
+    state: UpstreamState
+    entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    """The copy of its history, and what was in an earlier one, by event id."""
+    held: dict[str, Held] = field(default_factory=dict[str, Held])
 
 
 @dataclass(slots=True)
@@ -29,6 +40,15 @@ class Tables:
     relations: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     revisions: dict[str, int] = field(default_factory=dict[str, int])
     snapshots: dict[SnapshotKey, Snapshot] = field(default_factory=dict[SnapshotKey, Snapshot])
+    unfolded: dict[str, str | None] = field(default_factory=dict[str, str | None])
+    """The records that no fold has, by id: None for an orphan, otherwise the id of the record that
+    has taken its place."""
+    unfoldings: int = 0
+    """How often that has changed."""
+    aliases: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Of events that were stamped anew: by the first id, the others."""
+    copies: dict[str, Copy] = field(default_factory=dict[str, Copy])
+    """By the upstream's ledger id."""
 
     def chain_at(self, position: int) -> bytes | None:
         """Returns the chain of the record at a position; None if there is none."""

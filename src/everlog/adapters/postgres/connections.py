@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import psycopg
 from psycopg import conninfo, pq
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from everlog.adapters.postgres import schema
-from everlog.adapters.postgres.executing import Executor, OurConnection, ask
+from everlog.adapters.postgres.executing import Executor, OurConnection, WatchedConnection, ask
 from everlog.adapters.postgres.failures import as_opening_error
+from everlog.adapters.postgres.silence import Attempts
 from everlog.errors import InvalidUrl
 
 Pooler = Literal["none", "transaction"]
@@ -26,7 +27,7 @@ nothing."""
 
 # What ends a connection whose other end is gone without a word, in some 30 s and not in 2 hours.
 _PATIENCE: dict[str, Any] = {
-    "connect_timeout": 10,
+    "connect_timeout": 10,  # for each of several hosts
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 4,
@@ -38,6 +39,7 @@ _PATIENCE: dict[str, Any] = {
 # of it looks cheap; and none of ours is worth compiling.
 _SESSION = (
     "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false), "
+    "set_config('plan_cache_mode', 'force_generic_plan', false), "
     "set_config('default_transaction_isolation', 'read committed', false), "
     "set_config('client_min_messages', 'warning', false), "
     # The same patience at the other end: who is gone without a word holds no lock for hours.
@@ -83,11 +85,28 @@ class Place:
         """The advisory lock of this schema's migrations, within its database."""
         return _key("migrations", self.schema)
 
+    def claims_key(self, subscription: str) -> int:
+        """The advisory lock of the claims of a subscription, within its database."""
+        return _key(f"claims of {subscription}", self.schema)
+
     @property
     def patience(self) -> dict[str, object]:
         """How long to wait for the lock, and to hold it in silence, as PostgreSQL has it."""
         timeout_ms = max(1, int(self.timeout_s * 1000))
         return {"timeout": f"{timeout_ms}ms", "idle": f"{max(timeout_ms, 1000)}ms"}
+
+    @property
+    def margin_s(self) -> float:
+        """How much later than `timeout_s` it is known that a server says nothing.
+
+        Once more so long it may take to look for what was written then.
+        """
+        return max(1.0, self.timeout_s / 4)
+
+    @property
+    def silence_s(self) -> float:
+        """How long a server may say nothing, besides what it is asked to wait for a lock."""
+        return self.timeout_s + self.margin_s
 
     @property
     def channel(self) -> str:
@@ -122,9 +141,9 @@ def parameters_of(url: str) -> dict[str, Any]:
     )
 
 
-async def connect_writer(place: Place) -> OurConnection:
-    """Returns a connection that writes; raises `psycopg.Error`."""
-    connection = await connect(place)
+async def connect_writer(place: Place, *, within_s: float | None = None) -> OurConnection:
+    """Returns a connection that writes; raises `psycopg.Error`, also if it takes too long."""
+    connection = await connect(place, within_s=within_s)
     if place.pooler == "none":
         try:
             await Executor(place.schema).run(
@@ -136,19 +155,23 @@ async def connect_writer(place: Place) -> OurConnection:
     return connection
 
 
-async def connect(place: Place) -> OurConnection:
-    """Returns a connection of our own; raises `psycopg.Error`."""
-    connection = await OurConnection.connect(**place.connecting)
+async def connect(place: Place, *, within_s: float | None = None) -> OurConnection:
+    """Returns a connection of our own; raises `psycopg.Error`, also if it takes too long."""
+    within_s = place.silence_s if within_s is None else within_s
+    connection = await OurConnection.connect(**place.connecting, attempts=Attempts(within_s))
     try:
-        await prepare(place, connection)
+        await prepare(place, connection, silence_s=within_s)
     except BaseException:
         await connection.close()
         raise
     return connection
 
 
-async def prepare(place: Place, connection: OurConnection) -> None:
+async def prepare(
+    place: Place, connection: OurConnection, *, silence_s: float | None = None
+) -> None:
     """Sets what all our connections have."""
+    connection.silence_s = place.silence_s if silence_s is None else silence_s
     if place.pooler == "transaction":
         connection.prepare_threshold = None
         return
@@ -156,17 +179,24 @@ async def prepare(place: Place, connection: OurConnection) -> None:
     await connection.execute(_SESSION)
 
 
-class Readers:
-    """The connections that read, of which each call borrows one."""
+C = TypeVar("C", bound=WatchedConnection)
 
-    def __init__(self, pool: AsyncConnectionPool[OurConnection]) -> None:
+ASK_AGAIN_S = 2.0
+"""How long the pool is waited for, in seconds, before it is asked again."""
+
+
+class Pool(Generic[C]):
+    """Connections, of which each call borrows one."""
+
+    def __init__(self, pool: AsyncConnectionPool[C], attempts: Attempts) -> None:
         self._pool = pool
+        self._attempts = attempts
         self._returning: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def one(self, *, timeout_s: float | None = None) -> AsyncGenerator[OurConnection]:
+    async def one(self, *, timeout_s: float | None = None) -> AsyncGenerator[C]:
         """Lends a connection; the pool says with an error of its own where none is to be had."""
-        connection = await self._pool.getconn(timeout_s)
+        connection = await self._borrowed(timeout_s)
         try:
             yield connection
         finally:
@@ -185,8 +215,22 @@ class Readers:
                 returning.add_done_callback(self._returning.discard)
                 await asyncio.shield(returning)
 
+    async def _borrowed(self, timeout_s: float | None) -> C:
+        # The pool gives up to connect after some seconds, and begins again when it is asked: who
+        # waits since before would wait for nothing while the server is there again.
+        now = asyncio.get_running_loop().time
+        deadline = now() + (self._pool.timeout if timeout_s is None else timeout_s)
+        while True:
+            left_s = deadline - now()
+            try:
+                return await self._pool.getconn(min(left_s, ASK_AGAIN_S))
+            except PoolTimeout:
+                if left_s <= ASK_AGAIN_S:
+                    raise
+
     async def close(self) -> None:
         """Closes them all, those that are lent as soon as they come back."""
+        self._attempts.call_off()  # the pool would wait for them
         await self._pool.close()
         if self._returning:
             await asyncio.wait(self._returning)
@@ -216,18 +260,31 @@ class _Rest:
             return
 
 
-async def open_readers(place: Place) -> Readers:
-    """Returns the connections that read; raises `CannotOpen`."""
+async def open_pool(
+    place: Place,
+    kind: type[C],
+    configure: Callable[[C], Awaitable[None]],
+    *,
+    least: int = 1,
+    most: int,
+) -> Pool[C]:
+    """Returns connections of a kind; so many are kept, and others made when they are needed."""
+    # One that is stuck keeps a place in the pool.
+    attempts = Attempts(min(10.0, max(1.0, place.timeout_s)))
 
-    async def configure(connection: OurConnection) -> None:
-        await prepare(place, connection)
+    async def configured(connection: C) -> None:
+        try:
+            await attempts.make(configure(connection))
+        except BaseException:
+            await connection.close()  # the pool does not
+            raise
 
     pool = AsyncConnectionPool(
-        connection_class=OurConnection,
-        kwargs=place.connecting,
-        min_size=1,
-        max_size=place.readers,
-        configure=configure,
+        connection_class=kind,
+        kwargs={**place.connecting, "attempts": attempts},
+        min_size=least,
+        max_size=most,
+        configure=configured,
         timeout=place.timeout_s,
         # Those that are not needed go soon, those that are kept do not grow old.
         max_idle=60.0,
@@ -236,7 +293,16 @@ async def open_readers(place: Place) -> Readers:
         name=f"everlog-{place.schema}",
     )
     await pool.open()
-    return Readers(pool)
+    return Pool(pool, attempts)
+
+
+async def open_readers(place: Place, most: int) -> Pool[OurConnection]:
+    """Returns connections of ours, up to so many."""
+
+    async def configure(connection: OurConnection) -> None:
+        await prepare(place, connection)
+
+    return await open_pool(place, OurConnection, configure, most=most)
 
 
 async def first_connection(place: Place) -> OurConnection:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import psycopg
-from psycopg import sql
+from psycopg import capabilities, generators, sql
 from psycopg.adapt import AdaptersMap
 from psycopg.rows import tuple_row
 from psycopg.types.array import ListBinaryDumper, ListDumper
@@ -34,6 +36,8 @@ from psycopg.types.string import (
     TextBinaryLoader,
     TextLoader,
 )
+
+from everlog.adapters.postgres.silence import Attempts, ServerSilent, Watch, cut
 
 T = TypeVar("T")
 
@@ -76,7 +80,90 @@ def ask(template: str, values: Mapping[str, object] | None = None) -> Script[lis
     return rows
 
 
-class OurConnection(psycopg.AsyncConnection[Row]):
+CALLED_OFF_S = 1.0
+"""So long a server has to end a statement that was called off, and to be told of it."""
+
+
+_BEGUN: ContextVar[list[Generator[Any, Any, Any]]] = ContextVar("everlog_connections_begun")
+"""What the present call to connect has begun, one for each host."""
+
+
+class WatchedConnection(psycopg.AsyncConnection[Row]):
+    """A connection that does not wait for ever."""
+
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self._watch = Watch(lambda: cut(self.pgconn.socket))
+        self._called_off = False
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Returns a connection; raises `psycopg.Error`, also if `attempts` take no longer."""
+        attempts: Attempts | None = options.pop("attempts", None)
+        begun: list[Generator[Any, Any, Self]] = []
+        _BEGUN.set(begun)
+        connecting = super().connect(conninfo, **options)
+        try:
+            return await (connecting if attempts is None else attempts.make(connecting))
+        finally:
+            # What was called off is closed now. The driver leaves it to the garbage: as long as
+            # anything keeps the error, as a task does, the server would keep the connection.
+            for making in begun:
+                making.close()
+            begun.clear()
+
+    @classmethod
+    def _connect_gen(cls, *args: Any, **kw: Any) -> Any:
+        making = super()._connect_gen(*args, **kw)
+        _BEGUN.get().append(making)
+        return making
+
+    @property
+    def silence_s(self) -> float | None:
+        """How long the server may neither say nor take anything; None for as long as it likes.
+
+        Then the connection is closed, and `ServerSilent` is raised.
+        """
+        return self._watch.limit_s
+
+    @silence_s.setter
+    def silence_s(self, limit_s: float | None) -> None:
+        self._watch.limit_s = limit_s
+
+    async def wait(self, gen: Any, *args: Any, **kw: Any) -> Any:
+        """Waits for the server, as all that the driver does here."""
+        watch = self._watch
+        watch.begin()
+        try:
+            return await super().wait(watch.noting(gen), *args, **kw)
+        except psycopg.Error:
+            if self._called_off:  # some versions of the driver tell of the connection instead
+                raise asyncio.CancelledError from None
+            if not watch.has_cut:
+                raise
+        finally:
+            watch.end()
+            self._called_off = False
+        watch.close()
+        self.pgconn.finish()
+        raise ServerSilent(f"the server has said nothing for {watch.limit_s:.3g} s")
+
+    async def _try_cancel(self, *, timeout: float = CALLED_OFF_S) -> None:
+        """Asks the server to end the statement that is waited for, as it has been called off."""
+        self._called_off = True
+        self.silence_s = min(timeout, CALLED_OFF_S)
+        self._watch.begin()
+        if capabilities.has_cancel_safe():  # otherwise it would be a thread that cannot be ended
+            with suppress(psycopg.Error, OSError):
+                await self.cancel_safe(timeout=self.silence_s)
+
+    async def close(self) -> None:
+        """Closes it at once, whatever it is doing."""
+        self._watch.close()
+        await super().close()
+
+
+class OurConnection(WatchedConnection):
     """A connection of our own, with a cursor at hand: making one costs a tenth of a short query."""
 
     def __init__(self, *args: Any, **kw: Any) -> None:
@@ -85,7 +172,7 @@ class OurConnection(psycopg.AsyncConnection[Row]):
         self.cursor_at_hand = psycopg.AsyncCursor(self, row_factory=tuple_row)
 
 
-class _Pipeline(psycopg.AsyncPipeline):
+class Pipeline(psycopg.AsyncPipeline):
     """A pipeline at whose end a server begins to count how long the transaction is idle.
 
     psycopg sends a Flush behind the Sync. It asks for nothing that has not been answered, but ends
@@ -93,7 +180,11 @@ class _Pipeline(psycopg.AsyncPipeline):
     """
 
     def _fetch_gen(self, *, flush: bool) -> Any:
-        return super()._fetch_gen(flush=False)
+        # With the Flush goes that all is sent. Of a large statement a part may be left, and to wait
+        # for the answer to a part is to wait for ever.
+        if self.result_queue:
+            yield from generators.send(self.pgconn)
+        yield from super()._fetch_gen(flush=False)
 
 
 class Executor:
@@ -143,14 +234,14 @@ class Executor:
         if isinstance(connection, OurConnection) and len(step.statements) > 1:
             cursors: list[psycopg.AsyncCursor[Row]] = []
             async with connection.pipeline() as pipeline:
-                pipeline.__class__ = _Pipeline
+                pipeline.__class__ = Pipeline
                 for statement in step.statements:
                     cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
                     cursors.append(cursor)
                     await cursor.execute(
                         self._filled_in(statement.template), statement.values, binary=True
                     )
-            return [await _rows_of(cursor) for cursor in cursors]
+            return [await rows_of(cursor) for cursor in cursors]
         answers: list[list[Row]] = []
         if isinstance(connection, OurConnection):
             cursor = connection.cursor_at_hand
@@ -158,7 +249,7 @@ class Executor:
             cursor = _as_ours(psycopg.AsyncCursor(connection, row_factory=tuple_row))
         for template, values in step.statements:
             await cursor.execute(self._filled_in(template), values, binary=True)
-            answers.append(await _rows_of(cursor))
+            answers.append(await rows_of(cursor))
         return answers
 
     def _take_blocking(self, connection: psycopg.Connection[Any], step: Step) -> list[list[Row]]:
@@ -179,12 +270,15 @@ class Executor:
         return answers
 
     def _filled_in(self, template: str) -> bytes:
-        return _filled_in(template, self._schema)
+        return filled_in(template, self._schema)
 
 
 @lru_cache(maxsize=1024)
-def _filled_in(template: str, schema: str) -> bytes:
-    # The one place in which the name of a schema comes into a statement, quoted by the driver.
+def filled_in(template: str, schema: str) -> bytes:
+    """Returns a statement with the name of a schema in it.
+
+    The one place in which a name comes into a statement, quoted by the driver.
+    """
     return template.replace("{schema}", quoted(schema)).encode()
 
 
@@ -242,5 +336,8 @@ _DUMPERS = (
 )
 
 
-async def _rows_of(cursor: psycopg.AsyncCursor[Row]) -> list[Row]:
-    return await cursor.fetchall() if cursor.description is not None else []
+async def rows_of(cursor: psycopg.AsyncCursor[Row]) -> list[Row]:
+    """Returns the rows of what a cursor has run; none where it has no rows."""
+    # Not by its `description`, which is made anew of every column.
+    result = cursor.pgresult
+    return await cursor.fetchall() if result is not None and result.nfields else []

@@ -39,6 +39,9 @@ TRY_AGAIN = frozenset(
 
 LOCK_NOT_AVAILABLE = "55P03"
 
+NO_ROOM_TO_NOTIFY = "54000"
+"""program_limit_exceeded: of our commits, what a NOTIFY fails with where its queue is full."""
+
 
 def is_passing(error: psycopg.Error) -> bool:
     """Whether trying again may help: a conflict of transactions, or a lost connection."""

@@ -11,7 +11,12 @@ import psycopg
 from everlog.adapters.postgres import schema
 from everlog.adapters.postgres.connections import Place
 from everlog.adapters.postgres.executing import Executor, Statement, ask, quoted
-from everlog.adapters.postgres.failures import as_storage_error, curtailed, is_passing
+from everlog.adapters.postgres.failures import (
+    NO_ROOM_TO_NOTIFY,
+    as_storage_error,
+    curtailed,
+    is_passing,
+)
 from everlog.adapters.postgres.theirs import TheirConnection
 from everlog.adapters.postgres.waking import Waker
 from everlog.adapters.postgres.writer import begun
@@ -159,7 +164,9 @@ class Joined:
         written = await connection.run(
             place(requests, found, self._identity, now_ms, identify=True)
         )
-        await connection.run(store(written, [self._waker.notification] if written.rows else []))
+        tell = bool(written.rows) and not self._waker.muted
+        told = [self._waker.notification] if tell else []
+        await connection.run(store(written, lambda: told))
         return written
 
     async def _end(self, written: Written, requests: list[Append]) -> None:
@@ -192,7 +199,10 @@ class Joined:
 
     def _failed(self, error: psycopg.Error) -> EverlogError:
         """Returns the error of a transaction that has been rolled back."""
-        if is_passing(error) or self._connection.is_lost(error):
+        full = error.sqlstate == NO_ROOM_TO_NOTIFY
+        if full:
+            self._waker.mute()  # so that the next try is not in vain, too
+        if full or is_passing(error) or self._connection.is_lost(error):
             return StorageFailed(
                 f"{self._place}: the transaction failed ({curtailed(error)}) and was rolled "
                 "back, with what else it wrote: run it again"

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from everlog.adapters.postgres import migrating, reading, schema
+from everlog.adapters.postgres import examining, migrating, reading, schema
 from everlog.adapters.postgres.connections import (
     Place,
+    Pool,
     Pooler,
-    Readers,
+    connect,
     first_connection,
     open_readers,
     parameters_of,
 )
-from everlog.adapters.postgres.executing import Executor, Script, Statement, ask
+from everlog.adapters.postgres.executing import Executor, OurConnection, Script, Statement, ask
 from everlog.adapters.postgres.failures import as_opening_error, as_storage_error, is_passing
 from everlog.adapters.postgres.joining import Joined
+from everlog.adapters.postgres.paging import Sizes
+from everlog.adapters.postgres.silence import ServerSilent
 from everlog.adapters.postgres.tries import Tries
+from everlog.adapters.postgres.upstreams import PostgresUpstreams
 from everlog.adapters.postgres.waking import Waker
 from everlog.adapters.postgres.writer import Writer
 from everlog.adapters.postgres.writing import Written
@@ -30,8 +34,10 @@ from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
-from everlog.errors import CannotOpen, MisusedStore, NotSupported, StorageFailed, StoreClosed
+from everlog.errors import CannotOpen, MisusedStore, NotSupported, StoreClosed, Unreachable
+from everlog.ports.examining import Finding
 from everlog.ports.ledger import Capabilities, FoldStart, Outcome, Problem, Request
+from everlog.ports.listing import StreamInfo
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
 
@@ -51,9 +57,9 @@ class PostgresLedger:
         self._seams = seams
         self._owner = Owner(f"the store on {place}")
         self._executor = Executor(place.schema)
-        self._sizes = reading.Sizes()
-        self._readers: Readers | None = None
-        self._identity: Identity | None = None
+        self._sizes = Sizes()
+        self._readers: Pool[OurConnection] | None = None
+        self._reading = 0
         self._waker = Waker(place, self._position, self._tell)
         self._writer: Writer | None = None
         self._writing = asyncio.Lock()
@@ -76,7 +82,8 @@ class PostgresLedger:
         - `url`: what libpq understands, without options of ours
         - `migrate`: True applies what the schema lacks; False changes nothing; None creates a
           ledger where there is none
-        - `timeout_s`: how long to wait for other processes' writes, and for a lost server
+        - `timeout_s`: how long to wait for other processes' writes, and for a server that is lost
+          or says nothing; a write takes half of it longer, or 2 s, to find out what became of it
         - `pooler`: `"transaction"` behind a proxy such as PgBouncer in that mode
         - `readers`: connections that read, at most
 
@@ -93,12 +100,16 @@ class PostgresLedger:
 
     @property
     def identity(self) -> Identity:
-        assert self._identity is not None
-        return self._identity
+        assert self._writer is not None
+        return self._writer.identity
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(durable=True, shared=True, backup=False, transactions=True)
+
+    @property
+    def upstreams(self) -> PostgresUpstreams:
+        return PostgresUpstreams(self._look)
 
     @property
     def place(self) -> Place:
@@ -158,6 +169,12 @@ class PostgresLedger:
     async def relations_of(self, streams: Sequence[str]) -> Sequence[str]:
         return await self._look(lambda: reading.names(schema.SELECT_RELATIONS_OF, streams))
 
+    async def streams(self, *, prefix: str, after: str, limit: int) -> Sequence[StreamInfo]:
+        return await self._look(lambda: reading.streams(prefix, after, limit))
+
+    async def examine(self, *, now_ms: Callable[[], int]) -> Sequence[Finding]:
+        return await self._look(lambda: examining.examine(now_ms))
+
     async def find_snapshot(self, key: SnapshotKey) -> Snapshot | None:
         return await self._look(lambda: reading.find_snapshot(key))
 
@@ -187,7 +204,8 @@ class PostgresLedger:
             return await self._writer.settle(written)
 
     async def check(self) -> Sequence[Problem]:
-        return await self._look(reading.check)
+        self._owner.check()
+        return await self._while_answered(self._look(reading.check, takes_long=True))
 
     async def backup(self, path: str) -> None:
         self._owner.check()
@@ -222,8 +240,8 @@ class PostgresLedger:
                     f"{place} has lost its head, as where a dump was restored without its data; "
                     "restore it whole, or name another schema: ?schema=..."
                 )
-            self._identity = Identity(*found[0])
-            self._readers = await open_readers(place)
+            identity = Identity(*found[0])
+            self._readers = await open_readers(place, place.readers)
         except psycopg.Error as error:
             await connection.close()
             raise as_opening_error(error, str(place)) from error
@@ -231,29 +249,76 @@ class PostgresLedger:
             await connection.close()
             raise
         self._writer = Writer(
-            place, self._identity, self._seams.now_ms, self._executor, self._waker, connection
+            place,
+            identity,
+            self._seams.now_ms,
+            self._executor,
+            self._waker,
+            connection,
+            self._seams.random_bytes,
         )
 
-    async def _look(self, script: Callable[[], Script[T]]) -> T:
-        """Runs a script that only reads; again, on another connection, where one was lost."""
+    async def _look(self, script: Callable[[], Script[T]], *, takes_long: bool = False) -> T:
+        """Runs a script that only reads; again, on another connection, where one was lost.
+
+        Raises `Unreachable` for a server that says nothing for `timeout_s`, unless it `takes_long`.
+        """
         self._owner.check()
         assert self._readers is not None
         tries = Tries(self._place.timeout_s)
         while True:
             try:
-                async with self._readers.one() as connection:
-                    return await self._executor.run(connection, script())
+                async with self._readers.one(timeout_s=max(tries.left_s, 0.01)) as connection:
+                    connection.silence_s = None if takes_long else max(tries.left_s, 1.0)
+                    self._reading += 1
+                    try:
+                        return await self._executor.run(connection, script())
+                    finally:
+                        self._reading -= 1
             except PoolClosed:
                 raise StoreClosed(f"the store on {self._place} was closed meanwhile") from None
             except PoolTimeout as error:
-                raise StorageFailed(
-                    f"{self._place} cannot be reached, or all {self._place.readers} connections "
-                    f"that read were busy for {self._place.timeout_s} s"
-                ) from error
+                raise self._no_reader() from error
             except psycopg.Error as error:
                 if not is_passing(error) or tries.over:
                     raise as_storage_error(error, str(self._place)) from error
             await tries.pause()
+
+    async def _while_answered(self, looking: Coroutine[Any, Any, T]) -> T:
+        """Waits for what takes long, while the server answers over another connection."""
+        task = asyncio.ensure_future(looking)
+        try:
+            while not task.done():
+                done, _ = await asyncio.wait([task], timeout=self._place.silence_s)
+                if not done:
+                    await self._require_answer()
+            return await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _require_answer(self) -> None:
+        """Raises `Unreachable` if the server says nothing at all."""
+        try:
+            connection = await connect(self._place, within_s=self._place.margin_s)
+            try:
+                await self._executor.run(connection, reading.position())
+            finally:
+                await connection.close()
+        except psycopg.Error as error:
+            if error.sqlstate is None:  # otherwise it is there, and has no connection to spare
+                raise as_storage_error(error, str(self._place)) from error
+
+    def _no_reader(self) -> Unreachable:
+        """Says why there was no connection that reads."""
+        place = self._place
+        if self._reading < place.readers:
+            return Unreachable(f"{place} cannot be reached: no connection in {place.timeout_s} s")
+        return Unreachable(
+            f"all {place.readers} connections that read {place} were in use for {place.timeout_s} "
+            "s: see whether the server answers; where it does, raise readers, or timeout_s"
+        )
 
     async def _position(self) -> int:
         return await self._look(reading.position)
@@ -264,10 +329,11 @@ class PostgresLedger:
         for _ in range(self._place.readers + 1):  # all that are kept may have been lost
             try:
                 async with self._readers.one(timeout_s=1.0) as connection:
+                    connection.silence_s = 1.0
                     await self._executor.run(
                         connection, ask(notification.template, notification.values)
                     )
-            except (PoolTimeout, PoolClosed):
+            except (PoolTimeout, PoolClosed, ServerSilent):
                 return
             except psycopg.Error:
                 continue

@@ -125,9 +125,11 @@ async def apply(connection: OurConnection, place: Place) -> list[Migration]:
             for key in (place.migration_key, place.lock_key):
                 await connection.execute(schema.LOCK_AND_SET, {**place.patience, "key": key})
             lacking = await pending(connection, place)
+            connection.silence_s = None  # a step takes as long as it takes
             for step in lacking:
                 # Without values and not prepared: so it may hold several statements.
                 await connection.execute(step.sql.encode(), prepare=False)
+            connection.silence_s = place.silence_s
     except (errors.DuplicateTable, errors.DuplicateObject, errors.DuplicateFunction) as error:
         raise ForeignFile(
             f"{place} holds something of another program ({first_line(error)}); "

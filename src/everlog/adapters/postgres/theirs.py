@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from everlog.adapters.postgres import schema
 from everlog.adapters.postgres.executing import Executor, Script
+from everlog.adapters.postgres.silence import cut
 from everlog.errors import InvalidInput, StorageFailed
 from everlog.ports.staying import to_its_end
 
@@ -142,12 +142,8 @@ class TheirConnection:
 
     def cut(self) -> None:
         """Cuts it, whatever it is doing: who waits for it gets an error, and the server hears."""
-        # By a copy of its number: who waits for the connection waits for the number that it has.
-        with (
-            suppress(OSError, psycopg.Error),
-            socket.fromfd(self._theirs.fileno(), socket.AF_INET, socket.SOCK_STREAM) as copy,
-        ):
-            copy.shutdown(socket.SHUT_RDWR)
+        with suppress(psycopg.Error):
+            cut(self._theirs.fileno())
 
     def let_go(self) -> None:
         """Ends what was held besides the connection itself."""

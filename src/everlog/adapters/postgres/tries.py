@@ -19,6 +19,11 @@ class Tries:
         self._pause_s = first_s
 
     @property
+    def left_s(self) -> float:
+        """How much of the time is left."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    @property
     def over(self) -> bool:
         """Whether the time is up before another try."""
         return time.monotonic() + self._pause_s > self._deadline

@@ -20,6 +20,9 @@ from everlog.ports.waiting import Waiting
 QUIET_S = 0.005
 """So much later comes the next NOTIFY, at the earliest: of many commits, some carry one."""
 
+MUTED_S = 60.0
+"""So long no commit carries a NOTIFY after the server had no room for one: polls find it, too."""
+
 POLL_LISTENING_S = 1.0
 """How long followers go without a look while they listen: for hints that were lost."""
 
@@ -50,6 +53,7 @@ class Waker:
         self._listener: asyncio.Task[None] | None = None
         self._sent_at = -QUIET_S
         self._carried = False
+        self._muted_until = 0.0
         self._committed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -65,7 +69,18 @@ class Waker:
         return {"tell": self._carried, "channel": self._channel}
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._sent_at >= QUIET_S
+        return time.monotonic() - self._sent_at >= QUIET_S and not self.muted
+
+    @property
+    def muted(self) -> bool:
+        """Whether commits are not to carry a NOTIFY for a while: it would make them fail."""
+        return time.monotonic() < self._muted_until
+
+    def mute(self) -> bool:
+        """Says that the server takes no NOTIFY; returns whether the last commit carried one."""
+        carried, self._carried = self._carried, False
+        self._muted_until = time.monotonic() + MUTED_S
+        return carried
 
     @property
     def notification(self) -> Statement:
@@ -87,6 +102,11 @@ class Waker:
                 QUIET_S, self._tell_if_quiet, context=_NOBODYS
             )
 
+    def found_committed(self, changed: bool) -> None:
+        """Says the same of a commit that was lost and found: nobody knows what it has told."""
+        self._carried = False
+        self.committed(changed)
+
     def committed_elsewhere(self, changed: bool) -> None:
         """Says that a commit which carried its own NOTIFY has taken effect."""
         if changed:
@@ -101,7 +121,6 @@ class Waker:
 
     async def close(self) -> None:
         """Stops listening and waiting."""
-        # Kept no longer: what a cancelled task ended with keeps a connection that was being made.
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.cancel()
@@ -144,6 +163,7 @@ class Waker:
                 connection = await connect(self._place)
                 try:
                     await connection.execute(schema.LISTEN.format(channel=self._channel).encode())
+                    connection.silence_s = None  # nobody may have anything to say
                     self._listening = True
                     tries.succeeded()
                     self._waiting.hint()  # of what was said meanwhile nothing was heard

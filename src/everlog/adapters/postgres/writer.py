@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 import psycopg
@@ -13,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from everlog.adapters.postgres import schema
 from everlog.adapters.postgres.connections import Place, connect_writer
 from everlog.adapters.postgres.executing import Executor, OurConnection, Run, Script, Statement, ask
-from everlog.adapters.postgres.failures import as_storage_error, is_passing
+from everlog.adapters.postgres.failures import NO_ROOM_TO_NOTIFY, as_storage_error, is_passing
 from everlog.adapters.postgres.guessing import Guesses
 from everlog.adapters.postgres.tries import Tries
 from everlog.adapters.postgres.waking import Waker
@@ -30,6 +31,7 @@ from everlog.adapters.postgres.writing import (
     store_by_guess,
 )
 from everlog.core.sequencer import Append, Identity, Import, ids_of
+from everlog.core.taking import Take
 from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown, StorageFailed, StorageFull
 from everlog.ports.ledger import Outcome, Request
 from everlog.ports.unsettled import Unsettled
@@ -79,11 +81,14 @@ class Writer:
         executor: Executor,
         waker: Waker,
         connection: OurConnection,
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         self._place = at
-        self._identity = identity
+        self.identity = identity
+        """Who the ledger is: changes with its epoch."""
         self._lock = {"key": at.lock_key}
         self._now_ms = now_ms
+        self._random_bytes = random_bytes
         self._executor = executor
         self._waker = waker
         self._connection: OurConnection | None = connection
@@ -97,6 +102,8 @@ class Writer:
 
         Conflicts of transactions and lost connections are tried again with the same ids, for
         `timeout_s`. Raises `OutcomeUnknown` if it cannot be told in that time what became of a try.
+        A server that says nothing is given up after `timeout_s` and a margin, see `Place`; then it
+        is looked once more, for no longer than that margin.
         """
         try:
             outcomes = await self._commit(requests)
@@ -109,25 +116,35 @@ class Writer:
                 raise OutcomeUnknown(_ids_of(requests)) from error
             raise
         self._unsettled.discard(requests)
+        for epoch in outcomes:
+            if isinstance(epoch, str):
+                self.identity = replace(self.identity, epoch=epoch)
         return outcomes
 
     async def _commit(self, requests: Sequence[Request]) -> list[Outcome]:
         tries = Tries(self._place.timeout_s)
         lost: list[Written] = []
+        looked_late = False
         while True:
             self._sent = []
             try:
-                return await self._try(await self._connected(), requests, lost)
+                return await self._try(await self._connected(tries), requests, lost)
             except psycopg.Error as error:
                 if await self._let_go():
                     self._guesses.forget()
                     # One whose connection is still there has been rolled back.
                     lost += self._sent
                 failure = as_storage_error(error, str(self._place))
-                if not is_passing(error) or tries.over:
+                passing = is_passing(error) or (
+                    # It failed for what is a hint only: without it there is nothing in the way.
+                    error.sqlstate == NO_ROOM_TO_NOTIFY and self._waker.mute()
+                )
+                if not passing or (tries.over and (looked_late or not lost)):
                     if lost:
                         raise OutcomeUnknown(_ids_of(requests)) from error
                     raise failure from error
+                # Silence may have taken all the time: what was lost is looked for all the same.
+                looked_late = tries.over
             except EverlogError:
                 await self._let_go()
                 raise
@@ -154,12 +171,21 @@ class Writer:
         for written in lost:
             # Under the lock: what has not committed by now never will, as it finds another head.
             if await run(connection, has_committed(written)):
-                await run(connection, ask(schema.ROLLBACK))
+                await self._let_go()
+                self._waker.found_committed(bool(written.rows))
                 return written.outcomes
-        written = await run(connection, place(requests, found, self._identity, self._now_ms()))
+        if lost:  # the server is there: it has the time again that it takes to write
+            connection.silence_s = self._place.silence_s
+        placing = place(
+            requests, found, self.identity, self._now_ms(), random_bytes=self._random_bytes
+        )
+        written = await run(connection, placing)
         changed = bool(written.rows)
-        ending = [*self._waker.statements(changed), Statement(schema.COMMIT)]
-        self._sent = [written]
+
+        def ending() -> Sequence[Statement]:
+            self._sent = [written]
+            return [*self._waker.statements(changed), Statement(schema.COMMIT)]
+
         await run(connection, store(written, ending))
         self._guesses.learn(found, written)
         self._waker.committed(changed)
@@ -171,7 +197,7 @@ class Writer:
         events = count_events(requests)
         if events >= COPY_FROM or count_bytes(requests) > COPY_BYTES // 4:  # of characters
             return None
-        arguments = (requests, self._identity, self._now_ms())
+        arguments = (requests, self.identity, self._now_ms())
         if events < THINK_FROM:
             guess = self._guesses.of(*arguments)
         else:
@@ -201,10 +227,13 @@ class Writer:
 
         Tries for `timeout_s`; raises `psycopg.Error` or `OutcomeUnknown` if it cannot be told.
         """
+        # Somebody else has written, or will have: a guess would be a trip in vain.
+        self._guesses.forget()
         tries = Tries(self._place.timeout_s)
         while True:
             try:
-                return await self._executor.run(await self._connected(), self._settled(written))
+                connection = await self._connected(tries)
+                return await self._executor.run(connection, self._settled(written))
             except psycopg.Error as error:
                 await self._let_go()
                 if not is_passing(error) or tries.over:
@@ -217,9 +246,12 @@ class Writer:
         yield Run([Statement(schema.ROLLBACK)])
         return committed
 
-    async def _connected(self) -> OurConnection:
+    async def _connected(self, tries: Tries) -> OurConnection:
+        """Returns the connection, which is given up where it is silent beyond the time."""
         if self._connection is None or self._connection.closed:
-            self._connection = await connect_writer(self._place)
+            within_s = max(tries.left_s, self._place.margin_s)
+            self._connection = await connect_writer(self._place, within_s=within_s)
+        self._connection.silence_s = tries.left_s + self._place.margin_s
         return self._connection
 
     async def _let_go(self) -> bool:
@@ -229,6 +261,7 @@ class Writer:
             return True
         lost = connection.closed
         if not lost and connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            connection.silence_s = self._place.margin_s
             try:
                 await connection.rollback()
             except psycopg.Error:
@@ -251,4 +284,5 @@ class Writer:
 
 
 def _ids_of(requests: Sequence[Request]) -> list[str]:
-    return ids_of([request for request in requests if isinstance(request, (Append, Import))])
+    placing = [request for request in requests if isinstance(request, (Append, Import, Take))]
+    return ids_of(placing)

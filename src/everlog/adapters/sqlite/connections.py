@@ -7,14 +7,17 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 from urllib.parse import quote
 
 from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.failures import as_opening_error
+from everlog.core.epoch import epoch_at
 from everlog.core.sequencer import EMPTY, Identity
 from everlog.errors import CannotOpen, ForeignFile, NewerFormat
+from everlog.ports.seams import Seams
 
 T = TypeVar("T")
 
@@ -45,19 +48,56 @@ def checkpoints_race(version: tuple[int, int, int]) -> bool:
     return not ((3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0))
 
 
-def open_or_create(place: Place, random_bytes: Callable[[int], bytes]) -> Identity:
+def open_or_create(place: Place, seams: Seams) -> Identity:
     """Returns who the ledger in the file is; creates it if there is none.
 
     Raises `CannotOpen`, or its `ForeignFile` and `NewerFormat`; then the file is as it was.
     """
-    _create_file(place.path)
+    create_file(place.path)
     _refuse_foreign(place.path)
+    return set_up(place, lambda connection: _identify_or_set_up(connection, place, seams))
+
+
+def bring_up_to_date(place: Place) -> None:
+    """Brings a ledger of an older format to today's, all or nothing, however many try at once.
+
+    To be run under the lock of checkpoints, where they race. Raises `CannotOpen`, or its
+    `NewerFormat`; then the file is as it was.
+    """
+    set_up(place, lambda connection: _bring_up_to_date(connection, place))
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, place: Place) -> None:
+    if _format(connection, place.path) == schema.SCHEMA_VERSION:
+        return
+    connection.execute("PRAGMA synchronous = FULL")
+    if place.checkpoints_race:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have been faster.
+        for step in range(_format(connection, place.path) + 1, schema.SCHEMA_VERSION + 1):
+            for statement in statements(schema.STEPS[step]):
+                connection.execute(statement)
+            connection.execute(_SET_USER_VERSION[step])
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def set_up(place: Place, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Returns what the work returns, done on a connection of its own; `CannotOpen` if it fails.
+
+    It is done again while another process is in the way, for the place's timeout.
+    """
     deadline = time.monotonic() + place.timeout_s
     while True:
         try:
             connection = sqlite3.connect(place.path, isolation_level=None, timeout=place.timeout_s)
             try:
-                return _identify_or_set_up(connection, place, random_bytes)
+                return work(connection)
             finally:
                 connection.close()
         except sqlite3.Error as error:
@@ -81,6 +121,14 @@ def connect_writer(place: Place) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Moves what it can of the WAL into the file, waiting for nobody."""
+    # When it moved everything, the next commit begins the WAL anew. What it did not is tried by the
+    # next one: what was committed stands in the WAL.
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def connect_reader(place: Place) -> sqlite3.Connection:
@@ -127,7 +175,8 @@ def check_directory(path: str) -> None:
         raise CannotOpen(f"there is no directory {directory!r}; create it first")
 
 
-def _create_file(path: str) -> None:
+def create_file(path: str) -> None:
+    """Creates a file that nobody else can read, unless it exists; raises `CannotOpen`."""
     # Before SQLite does, for its mode: a log is nobody else's business. Never opened when it
     # exists: closing a second descriptor would drop the locks of every connection in this process.
     try:
@@ -149,8 +198,7 @@ def _refuse_foreign(path: str) -> None:
     # This one takes no lock and sees no WAL, and SQLite closes it without dropping others' locks.
     if os.path.getsize(path) == 1:  # which SQLite takes for empty
         raise ForeignFile(f"{path} is not a database; it was not touched: choose another path")
-    wal = path + "-wal"
-    has_wal = os.path.exists(wal) and os.path.getsize(wal) > 0  # asked first: it comes last
+    has_wal = _size_of(path + "-wal") > 0  # asked first: it comes last
     uri = "file:" + quote(path) + "?mode=ro&immutable=1"
     try:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
@@ -166,9 +214,15 @@ def _refuse_foreign(path: str) -> None:
         )
 
 
-def _identify_or_set_up(
-    connection: sqlite3.Connection, place: Place, random_bytes: Callable[[int], bytes]
-) -> Identity:
+def _size_of(path: str) -> int:
+    """Returns a file's size in bytes, 0 if there is none. In one look: others may remove it."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _identify_or_set_up(connection: sqlite3.Connection, place: Place, seams: Seams) -> Identity:
     # In one transaction, or another process's set-up could fall between two looks.
     connection.execute("BEGIN")
     try:
@@ -185,10 +239,11 @@ def _identify_or_set_up(
             # Not executescript: it would commit the transaction that is open.
             for statement in statements(schema.CREATE):
                 connection.execute(statement)
+            random = seams.random_bytes
             identity = Identity(
-                ledger=random_bytes(16).hex(),
-                node=random_bytes(8).hex(),
-                epoch=random_bytes(8).hex(),
+                ledger=random(16).hex(),
+                node=random(8).hex(),
+                epoch=epoch_at(seams.now_ms(), random(8)),
             )
             connection.execute(
                 schema.INSERT_LEDGER,
@@ -203,7 +258,7 @@ def _identify_or_set_up(
                 ),
             )
             connection.execute(_SET_APPLICATION_ID)
-            connection.execute(_SET_USER_VERSION)
+            connection.execute(_SET_USER_VERSION[schema.SCHEMA_VERSION])
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -216,7 +271,7 @@ def _identify_or_set_up(
 # PRAGMA takes no bound values; all are constants of ours.
 _SYNCHRONOUS = {"full": "PRAGMA synchronous = FULL", "relaxed": "PRAGMA synchronous = NORMAL"}
 _SET_APPLICATION_ID = "PRAGMA application_id = 1702259815"
-_SET_USER_VERSION = "PRAGMA user_version = 1"
+_SET_USER_VERSION = {1: "PRAGMA user_version = 1", 2: "PRAGMA user_version = 2"}
 
 
 def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
@@ -230,6 +285,18 @@ def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
         raise ForeignFile(
             f"{path} is a database of another program; it was not touched: choose another path"
         )
+    _check_format(version, path)
+    return True
+
+
+def _format(connection: sqlite3.Connection, path: str) -> int:
+    """Returns the format of a ledger; raises `NewerFormat` or `ForeignFile`."""
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    _check_format(version, path)
+    return int(version)
+
+
+def _check_format(version: int, path: str) -> None:
     if version > schema.SCHEMA_VERSION:
         raise NewerFormat(
             f"{path} has format {version}, this everlog knows up to {schema.SCHEMA_VERSION}; "
@@ -237,10 +304,15 @@ def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
         )
     if version < 1:
         raise ForeignFile(f"{path} has an impossible format {version}; it was not touched")
-    return True
 
 
 def _identity(connection: sqlite3.Connection) -> Identity:
+    turn_to_wal(connection)
+    return Identity(*connection.execute(schema.SELECT_IDENTITY).fetchone())
+
+
+def turn_to_wal(connection: sqlite3.Connection) -> None:
+    """Has the file be one with a WAL from now on; raises `CannotOpen` where that cannot be."""
     [mode] = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
         [mode] = connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -248,7 +320,6 @@ def _identity(connection: sqlite3.Connection) -> Identity:
             raise CannotOpen(
                 f"the file stays in journal mode {mode!r}: WAL needs a local disk, not a network's"
             )
-    return Identity(*connection.execute(schema.SELECT_IDENTITY).fetchone())
 
 
 def statements(script: str) -> list[str]:

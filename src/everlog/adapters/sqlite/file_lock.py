@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from everlog.errors import LedgerBusy
+from everlog.errors import CannotOpen, LedgerBusy
 
 
 class FileLock:
@@ -54,6 +54,17 @@ class FileLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def lock_beside(path: str) -> FileLock:
+    """Returns the lock of a database file; raises `CannotOpen` where it cannot be."""
+    try:
+        return FileLock(path + "-lock")
+    except OSError as error:
+        raise CannotOpen(
+            f"{path}-lock cannot be opened or created ({error.strerror}); "
+            "check that it is an ordinary file, and the directory's permissions"
+        ) from error
 
 
 _open_locks: weakref.WeakSet[FileLock] = weakref.WeakSet()

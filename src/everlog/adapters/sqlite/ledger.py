@@ -6,14 +6,17 @@ import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
-from everlog.adapters.sqlite import reading, schema
+from everlog.adapters.sqlite import examining, reading, schema
 from everlog.adapters.sqlite.connections import (
     Durability,
     Place,
+    bring_up_to_date,
     check_directory,
     checkpoints_race,
     connect_reader,
@@ -27,15 +30,19 @@ from everlog.adapters.sqlite.failures import (
     damaged,
 )
 from everlog.adapters.sqlite.file_guard import FileGuard
-from everlog.adapters.sqlite.file_lock import FileLock
+from everlog.adapters.sqlite.file_lock import FileLock, lock_beside
 from everlog.adapters.sqlite.threads import Threads
+from everlog.adapters.sqlite.upstreams import SqliteUpstreams
 from everlog.adapters.sqlite.writing import Writer
+from everlog.core.epoch import BeginEpoch
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
 from everlog.core.snapshot import Snapshot, SnapshotKey
 from everlog.errors import CannotOpen, EverlogError, MisusedStore, NotSupported, StoreClosed
+from everlog.ports.examining import Finding
 from everlog.ports.ledger import Capabilities, FoldStart, Joined, Outcome, Problem, Request
+from everlog.ports.listing import StreamInfo
 from everlog.ports.owner import Owner
 from everlog.ports.seams import Seams
 from everlog.ports.waiting import Waiting
@@ -49,6 +56,12 @@ READERS = 2
 POLL_S = 0.002
 """How often those who wait look for what other processes have written."""
 
+POLL_LIVELY_S = 0.001
+"""The same while something comes: an event loop's timers are no finer."""
+
+LIVELY_S = 0.1
+"""For so long after the log has grown."""
+
 
 class SqliteLedger:
     """A ledger in one SQLite file, shared by any number of processes.
@@ -59,13 +72,16 @@ class SqliteLedger:
 
     def __init__(self, place: Place, seams: Seams) -> None:
         """Use `SqliteLedger.open`."""
+        self.views: str | None = None
+        """Where its read models are, if somebody has said so: a path, or "same"."""
         self._place = place
         self._seams = seams
         self._owner = Owner(f"the store on {place.path}")
         self._writing = Threads(1, name="everlog-writer")
         self._reading = Threads(READERS, name="everlog-reader")
         self._local = threading.local()
-        self._waiting = Waiting(self._position, poll_s=lambda: POLL_S)
+        self._waiting = Waiting(self._position, poll_s=self._poll_s)
+        self._seen, self._grown_at = 0, -LIVELY_S
         self._readers: list[sqlite3.Connection] = []
         self._writer: Writer | None = None
         self._identity: Identity | None = None
@@ -80,6 +96,8 @@ class SqliteLedger:
         timeout_s: float = 30.0,
         seams: Seams | None = None,
         guard_checkpoints: bool | None = None,
+        views: str | None = None,
+        create: bool = True,
     ) -> SqliteLedger:
         """Opens the ledger in a file, creating both if need be.
 
@@ -87,6 +105,8 @@ class SqliteLedger:
         - `timeout_s`: how long to wait for another process's write
         - `guard_checkpoints`: make checkpoints under a lock of our own; by default where this
           SQLite needs it
+        - `views`: where read models are to be, kept for whoever opens them: a path, or "same"
+        - `create`: False opens what is there, and creates nothing
 
         Raises `CannotOpen`, `ForeignFile`, `NewerFormat` or `LedgerBusy`.
         """
@@ -96,8 +116,11 @@ class SqliteLedger:
             guard_checkpoints = checkpoints_race(sqlite3.sqlite_version_info)
         # The real path: two names of one file must share one lock.
         real = os.path.realpath(path)  # noqa: ASYNC240 - looks at names only
+        if not create and not _holds_anything(real):
+            raise CannotOpen(f"there is no ledger at {real}; name the file of one that is there")
         place = Place(real, durability, timeout_s, guard_checkpoints)
         ledger = cls(place, seams or Seams())
+        ledger.views = views
         try:
             await ledger._in_thread(ledger._writing, ledger._set_up)
         except BaseException:
@@ -115,6 +138,15 @@ class SqliteLedger:
         return Capabilities(durable=True, shared=True, backup=True, transactions=False)
 
     @property
+    def upstreams(self) -> SqliteUpstreams:
+        return SqliteUpstreams(self._look, self._look_as_writer)
+
+    @property
+    def place(self) -> Place:
+        """The file, and how it is treated."""
+        return self._place
+
+    @property
     def path(self) -> str:
         """The file, as an absolute path."""
         return self._place.path
@@ -126,9 +158,16 @@ class SqliteLedger:
             return _refuse(error)  # when it is awaited, as everywhere
         assert self._writer is not None
         committing = self._writing.run(self._writer.commit, requests)
+        if any(isinstance(request, BeginEpoch) for request in requests):
+            committing.add_done_callback(self._take_epoch)
         if self._waiting.anybody:
             committing.add_done_callback(lambda _: self._waiting.hint())
         return committing
+
+    def _take_epoch(self, committed: asyncio.Future[list[Outcome]]) -> None:
+        if not committed.cancelled() and committed.exception() is None:
+            epochs = [each for each in committed.result() if isinstance(each, str)]
+            self._identity = replace(self.identity, epoch=epochs[-1])
 
     async def read(
         self, selection: Selection, *, cursor: Cursor | None = None, size: int = 500
@@ -151,6 +190,12 @@ class SqliteLedger:
 
     async def relations_of(self, streams: Sequence[str]) -> Sequence[str]:
         return await self._look(reading.names, schema.SELECT_RELATIONS_OF, streams)
+
+    async def streams(self, *, prefix: str, after: str, limit: int) -> Sequence[StreamInfo]:
+        return await self._look(reading.streams, prefix, after, limit)
+
+    async def examine(self, *, now_ms: Callable[[], int]) -> Sequence[Finding]:
+        return await self._look(examining.examine, self._place)
 
     async def find_snapshot(self, key: SnapshotKey) -> Snapshot | None:
         return await self._look(reading.find_snapshot, key)
@@ -192,7 +237,14 @@ class SqliteLedger:
         await asyncio.shield(closing)
 
     async def _position(self) -> int:
-        return await self._look(reading.position)
+        position = await self._look(reading.position)
+        if position != self._seen:
+            self._seen, self._grown_at = position, time.monotonic()
+        return position
+
+    def _poll_s(self) -> float:
+        # What comes is followed by more: who is idle, which is most of the time, looks less often.
+        return POLL_LIVELY_S if time.monotonic() - self._grown_at < LIVELY_S else POLL_S
 
     def _set_up(self) -> None:
         place = self._place
@@ -201,14 +253,22 @@ class SqliteLedger:
         # For a new ledger the lock comes first: where it cannot be, no ledger is left behind.
         # Beside a file that is there, only once it is known to be a ledger.
         if place.checkpoints_race and not os.path.exists(place.path):
-            lock = _lock_beside(place.path)
+            lock = lock_beside(place.path)
         try:
             with damage_named(place.path):
-                self._identity = open_or_create(place, self._seams.random_bytes)
+                self._identity = open_or_create(place, self._seams)
             if place.checkpoints_race and lock is None:
-                lock = _lock_beside(place.path)
+                lock = lock_beside(place.path)
+            with (
+                damage_named(place.path),
+                nullcontext() if lock is None else lock.held(place.timeout_s),
+            ):
+                bring_up_to_date(place)
             self._guard = FileGuard(place.path)
-            self._writer = Writer(place, self._identity, self._seams.now_ms, self._guard, lock)
+            seams = self._seams
+            self._writer = Writer(
+                place, self._identity, seams.now_ms, self._guard, lock, seams.random_bytes
+            )
         except BaseException as error:
             if lock is not None:
                 lock.close()
@@ -249,6 +309,12 @@ class SqliteLedger:
             self._readers.append(connection)
         return connection
 
+    async def _look_as_writer(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        """The same on the thread that writes, behind what is being written."""
+        self._owner.check()
+        assert self._writer is not None
+        return await self._in_thread(self._writing, self._writer.look, look)
+
     async def _in_thread(
         self, threads: Threads, function: Callable[P, T], *args: P.args, **kw: P.kwargs
     ) -> T:
@@ -258,18 +324,15 @@ class SqliteLedger:
             raise as_storage_error(error, self._place.path) from error
 
 
+def _holds_anything(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except OSError:
+        return False
+
+
 async def _refuse(error: MisusedStore) -> NoReturn:
     raise error
-
-
-def _lock_beside(path: str) -> FileLock:
-    try:
-        return FileLock(path + "-lock")
-    except OSError as error:
-        raise CannotOpen(
-            f"{path}-lock cannot be opened or created ({error.strerror}); "
-            "check that it is an ordinary file, and the directory's permissions"
-        ) from error
 
 
 def _copy_to(connection: sqlite3.Connection, path: str) -> None:

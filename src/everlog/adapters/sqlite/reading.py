@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.failures import as_head, as_records
+from everlog.adapters.sqlite.log_tables import LOG_TABLES
 from everlog.core.fold_order import LATE, ON_TIME, merge
 from everlog.core.record import DATA, META, StoredRecord
 from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
@@ -17,6 +19,7 @@ from everlog.core.sequencer import Head, Place
 from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, overtakes, reaches_past
 from everlog.core.token import ResumeToken, require
 from everlog.ports.ledger import FoldStart, Problem
+from everlog.ports.listing import StreamInfo
 
 T = TypeVar("T")
 
@@ -67,8 +70,11 @@ def fold_start(
             revision = 0 if row is None else row[0]
         snapshot: Snapshot | None = None
         head: int | None = None
-        if key is not None:
-            head, *found = connection.execute(schema.SELECT_HEAD_AND_SNAPSHOT, _of(key)).fetchone()
+        if key is None:
+            [unfoldings] = connection.execute(schema.SELECT_UNFOLDINGS).fetchone()
+        else:
+            beginning = connection.execute(schema.SELECT_HEAD_AND_SNAPSHOT, _of(key))
+            head, unfoldings, *found = beginning.fetchone()
             snapshot = None if found[0] is None else Snapshot(key, *found)
         resolved = _resolve(connection, selection, head)
         if (
@@ -79,8 +85,9 @@ def fold_start(
             after = resolved._replace(after=max(resolved.after, snapshot.position))
             page = _first(connection, after, size)
             if not overtakes(page.records, snapshot):
-                return FoldStart(snapshot, page, revision)
-        return FoldStart(None, _first(connection, resolved, size), revision)
+                return FoldStart(snapshot, page, revision, unfoldings)
+        page = _first(connection, resolved, size)
+        return FoldStart(None, page, revision, unfoldings)
 
 
 def find(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredRecord | None]:
@@ -101,6 +108,14 @@ def overtaken(
 def names(connection: sqlite3.Connection, statement: str, keys: Sequence[str]) -> list[str]:
     """Returns the one column that a statement over a list of keys gives."""
     return [name for [name] in connection.execute(statement, (json.dumps(list(keys)),))]
+
+
+def streams(
+    connection: sqlite3.Connection, prefix: str, after: str, limit: int
+) -> list[StreamInfo]:
+    """Returns streams in order of their names, each by its last record."""
+    values = {"prefix": prefix, "after": after, "limit": limit}
+    return [StreamInfo(*row) for row in connection.execute(schema.SELECT_STREAMS, values)]
 
 
 def find_snapshot(connection: sqlite3.Connection, key: SnapshotKey) -> Snapshot | None:
@@ -132,6 +147,8 @@ def check(connection: sqlite3.Connection) -> list[Problem]:
         _check_late,
         _check_registers,
         _check_newest,
+        _check_unfolded,
+        _check_tombstones,
         _check_snapshots,
     ):
         try:
@@ -142,9 +159,24 @@ def check(connection: sqlite3.Connection) -> list[Problem]:
 
 
 def _check_structure(connection: sqlite3.Connection) -> Iterator[Problem]:
-    for [answer] in connection.execute("PRAGMA integrity_check(100)").fetchall():
-        if answer != "ok":
+    for [answer] in connection.execute("PRAGMA integrity_check(10000)").fetchall():
+        if answer != "ok" and not _is_of_others(answer):
             yield Problem(None, f"SQLite's integrity check: {answer}")
+
+
+def _is_of_others(answer: str) -> bool:
+    """Whether it says that a row of another's table is not as that table now wants its rows.
+
+    Read models can be beside the log. What their tables want is changed without a look at the rows,
+    which is no damage: that is told of pages and indexes, whosever they are.
+    """
+    wanted = _WANTED.match(answer)
+    return wanted is not None and wanted["table"] not in LOG_TABLES
+
+
+_WANTED = re.compile(
+    r"(?:CHECK constraint failed in|(?:NULL|NUMERIC|TEXT) value in) (?P<table>[^.]*)"
+)
 
 
 def _check_late(connection: sqlite3.Connection) -> Iterator[Problem]:
@@ -160,6 +192,16 @@ def _check_registers(connection: sqlite3.Connection) -> Iterator[Problem]:
 def _check_newest(connection: sqlite3.Connection) -> Iterator[Problem]:
     if connection.execute(schema.CHECK_NEWEST).fetchone() is not None:
         yield Problem(None, "the newest record of the ledger is wrong")
+
+
+def _check_unfolded(connection: sqlite3.Connection) -> Iterator[Problem]:
+    for [position] in connection.execute(schema.CHECK_UNFOLDED).fetchall():
+        yield Problem(position, "that no fold has it is said of another record than there is")
+
+
+def _check_tombstones(connection: sqlite3.Connection) -> Iterator[Problem]:
+    for [position] in connection.execute(schema.CHECK_TOMBSTONES).fetchall():
+        yield Problem(position, "its content is missing, and was not let go")
 
 
 def _check_snapshots(connection: sqlite3.Connection) -> Iterator[Problem]:
@@ -188,9 +230,12 @@ def _resolve(
 
 
 def _first(connection: sqlite3.Connection, selection: Selection, size: int) -> Page:
-    """Returns the first page; the others will be read from the log in which this one ends."""
+    """Returns the first page, and in which history it ends: there the next is to be read.
+
+    A fold goes no further than its last page, so it need not know.
+    """
     page = _page(connection, selection, None, size)
-    if page.cursor is None:
+    if page.cursor is None and selection.order is Order.CREATED:
         return page
     assert selection.until is not None
     ledger, epoch, _, chain = connection.execute(schema.SELECT_PLACE, (selection.until,)).fetchone()
@@ -364,6 +409,8 @@ def _run(
 ) -> Run:
     """Returns the next records of one ordered query: at most `size`, and a page of bytes."""
     conditions, values = _conditions(selection, by_stream=by_stream)
+    if selection.tombstones:
+        select = schema.SELECT_ALL_BETWEEN
     cursor = connection.execute(
         # sql: only fixed text is joined, every value is bound
         select + conditions + ending + (" DESC LIMIT ?" if descending else " LIMIT ?"),
@@ -405,10 +452,16 @@ def _conditions(selection: Selection, *, by_stream: bool) -> tuple[str, list[obj
             sql += " AND stream IN " if by_stream else " AND +stream IN "
             sql += "(SELECT value FROM json_each(?))"
             values.append(json.dumps(selection.streams))
+    if selection.prefix is not None:
+        # Never looked up in an index: what has the prefix would be sorted anew for every page.
+        sql += " AND substr(stream, 1, ?) = ?"
+        values += (len(selection.prefix), selection.prefix)
     if selection.types is not None:
         sql += " AND type IN (SELECT value FROM json_each(?))"
         values.append(json.dumps(selection.types))
     if selection.as_of is not None:
         sql += " AND created <= ?"
         values.append(selection.as_of)
+    if selection.order is Order.CREATED:
+        sql += schema.FOLDED
     return sql, values

@@ -7,8 +7,8 @@ import atexit
 import threading
 import weakref
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,6 +17,18 @@ _Job = tuple[
     asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], None], Callable[[], Any]
 ]
 """A loop, its future of the result, what the loop calls with the answer, and what is to be done."""
+
+
+class Alarm(Protocol):
+    """What a thread has to do at a time, unless there is a job for it before."""
+
+    def left_s(self) -> float | None:
+        """Returns in how many seconds, 0 or more; None for no time."""
+        ...
+
+    def ring(self) -> None:
+        """Does it."""
+        ...
 
 
 class Threads:
@@ -29,8 +41,10 @@ class Threads:
     disk, and half of a small read.
     """
 
-    def __init__(self, count: int, *, name: str) -> None:
+    def __init__(self, count: int, *, name: str, alarm: Alarm | None = None) -> None:
+        """`alarm`: looked at by each thread, when it has no job."""
         self.name = name
+        self._alarm = alarm
         self._count = count
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -71,7 +85,7 @@ class Threads:
         # Daemons: a program may end without closing its store. It then ends them first, see below.
         number = len(self._threads)
         thread = threading.Thread(
-            target=_work, args=(self._jobs,), name=f"{self.name}_{number}", daemon=True
+            target=_work, args=(self._jobs, self._alarm), name=f"{self.name}_{number}", daemon=True
         )
         thread.start()
         self._threads.append(thread)
@@ -83,8 +97,16 @@ def _end(jobs: SimpleQueue[_Job | None], threads: list[threading.Thread]) -> Non
         jobs.put(None)
 
 
-def _work(jobs: SimpleQueue[_Job | None]) -> None:
-    while (job := jobs.get()) is not None:
+def _work(jobs: SimpleQueue[_Job | None], alarm: Alarm | None) -> None:
+    while True:
+        try:
+            job = jobs.get(timeout=None if alarm is None else alarm.left_s())
+        except Empty:
+            assert alarm is not None
+            alarm.ring()
+            continue
+        if job is None:
+            return
         _do(*job)
         del job  # while it waits it keeps nothing alive
 

@@ -6,33 +6,66 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from everlog.adapters.sqlite import schema
-from everlog.adapters.sqlite.connections import Place, connect_writer
+from everlog.adapters.sqlite.connections import Place, checkpoint, connect_writer
 from everlog.adapters.sqlite.failures import (
     STUMBLES,
     as_head,
     as_storage_error,
+    damage_named,
     damaged,
     surely_rolled_back,
 )
 from everlog.adapters.sqlite.file_guard import FileGuard
 from everlog.adapters.sqlite.file_lock import FileLock
+from everlog.adapters.sqlite.upstreams import (
+    first_tombstone,
+    judge_orphans,
+    keep,
+    note,
+    purge,
+    recount,
+    replace,
+    state_of,
+)
+from everlog.core.aliases import aliases_between
+from everlog.core.chain import NONCE_BYTES, ORPHAN
+from everlog.core.epoch import BeginEpoch, epoch_at
 from everlog.core.record import DATA, META, StoredRecord
 from everlog.core.relation import Relate, Related
 from everlog.core.sequencer import (
+    EMPTY,
     Append,
     Head,
     Identity,
     Import,
+    Placing,
     Sequencer,
+    first_ids_of,
     ids_of,
     streams_of,
 )
 from everlog.core.snapshot import DropSnapshots, PutSnapshot
 from everlog.core.stamp import is_stamp
+from everlog.core.taking import (
+    Hold,
+    Note,
+    Purge,
+    Release,
+    Restamp,
+    Rewind,
+    Take,
+    Taken,
+    UpstreamState,
+    noted,
+    passed,
+    restampable,
+)
 from everlog.errors import (
     EverlogError,
+    InvalidInput,
     LedgerBusy,
     OutcomeUnknown,
     StorageError,
@@ -41,6 +74,8 @@ from everlog.errors import (
 )
 from everlog.ports.ledger import Outcome, Request
 from everlog.ports.unsettled import Unsettled
+
+T = TypeVar("T")
 
 CHECKPOINT_BYTES = 8 * 1024 * 1024
 """About so much is written to the WAL between two checkpoints, where they are ours to make."""
@@ -60,16 +95,18 @@ class Writer:
         now_ms: Callable[[], int],
         guard: FileGuard,
         lock: FileLock | None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """`lock`: held around every commit and checkpoint, where checkpoints race."""
         self._place = place
         self._identity = identity
         self._now_ms = now_ms
+        self._random_bytes = random_bytes
         self._guard = guard
         # Where checkpoints race, no commit may run beside one, in this process or another.
         self._lock = lock
         # What others left in the WAL counts, or many short-lived writers would never empty it.
-        self._unchecked_bytes = _size_of(place.path + "-wal")
+        self._unchecked_bytes = size_of(place.path + "-wal")
         # A commit is written to the WAL, and then synced. Where the sync fails, SQLite rolls back,
         # and the next transaction is written over it. But until then it stands in the file, whole;
         # and if the process is killed first, whoever opens the ledger takes it for committed.
@@ -110,6 +147,15 @@ class Writer:
         [value] = self._connection.execute(schema.SETTINGS[name]).fetchone()
         return value
 
+    def look(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        """Returns what a look by this connection finds; raises `CorruptLedger` if it stumbles."""
+        try:
+            return look(self._connection)
+        except EverlogError:
+            raise
+        except STUMBLES as error:
+            raise damaged(self._place.path, error) from error
+
     def close(self) -> None:
         """Closes the connection; the last one of a file moves the WAL into it.
 
@@ -130,26 +176,33 @@ class Writer:
                 outcomes, rows = self._write(requests)
                 self._guard.check()  # last, as waiting for the lock may have taken long
             except BaseException:
-                _roll_back(connection)
+                roll_back(connection)
                 raise
         except sqlite3.Error as error:
             raise as_storage_error(error, self._place.path) from error
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            _roll_back(connection)
+            roll_back(connection)
             if connection.total_changes > changes and not surely_rolled_back(error):
                 raise OutcomeUnknown(_ids_of(requests)) from error
             raise as_storage_error(error, self._place.path) from error
         content = sum(map(len, map(DATA, rows))) + sum(map(len, map(META, rows)))
-        self._unchecked_bytes += 5 * 4096 + 1024 * len(rows) + 2 * content
+        taken = sum(len(each.judged) for each in outcomes if isinstance(each, Taken))
+        self._unchecked_bytes += 5 * 4096 + 1024 * (len(rows) + taken) + 2 * content
         return outcomes
 
     def _write(self, requests: Sequence[Request]) -> tuple[list[Outcome], list[StoredRecord]]:
         connection = self._connection
-        placing = [request for request in requests if isinstance(request, (Append, Import))]
+        if len(requests) == 1 and isinstance(requests[0], Restamp):
+            return self._restamp(requests[0])
+        if len(requests) == 1 and isinstance(requests[0], Purge):
+            return [self._purge(requests[0])], []
+        placing = [request for request in requests if isinstance(request, (Append, Import, Take))]
         sequencer = self._sequencer(placing) if placing else None
         outcomes: list[Outcome] = []
+        orphaned: dict[str, int] = {}
+        changed: list[int] = []
         for request in requests:
             try:
                 if isinstance(request, (Append, Import)):
@@ -158,18 +211,77 @@ class Writer:
                     outcomes.append(placed)
                     if placed.new and isinstance(request, Append) and request.relations:
                         self._relate(Relate(add=request.relations))
+                elif isinstance(request, Take):
+                    assert sequencer is not None
+                    outcomes.append(self._take(sequencer, request, orphaned, changed))
+                elif isinstance(request, (Rewind, Hold, Release, Note)):
+                    outcomes.append(keep(connection, self._upstream(request.upstream), request))
                 elif isinstance(request, Relate):
                     outcomes.append(self._relate(request))
                 elif isinstance(request, PutSnapshot):
                     outcomes.append(self._put_snapshot(request))
+                elif isinstance(request, BeginEpoch):
+                    outcomes.append(self._begin_epoch())
+                elif isinstance(request, Restamp):
+                    raise InvalidInput("a restamp is committed by itself")
+                elif isinstance(request, Purge):
+                    raise InvalidInput("a purge is committed by itself")
                 else:
                     outcomes.append(self._drop_snapshots(request))
             except StorageError:
                 raise
             except EverlogError as error:
                 outcomes.append(error)
-        if sequencer is None or not sequencer.rows:
+        if sequencer is None:
             return outcomes, []
+        if sequencer.rows:
+            self._store(sequencer)
+        if any(isinstance(request, Take) for request in placing):
+            # As the upstream said last that has them, or as they were judged here.
+            judged = [(row, orphaned.get(row.id, row.flags & ORPHAN)) for row in sequencer.rows]
+            orphans = [(row.position, None) for row, is_one in judged if is_one]
+            connection.executemany(schema.INSERT_UNFOLDED, orphans)
+            changed += [row.position for row, is_one in judged if is_one != row.flags & ORPHAN]
+        changed += replace(connection, sequencer.replaced)
+        recount(connection, changed)
+        if sequencer.refilled:
+            refilled = sequencer.refilled
+            connection.executemany(
+                schema.REFILL, [(row.nonce, row.data, row.meta, row.position) for row in refilled]
+            )
+            self._drop_snapshots_with([(row.position, row.stream) for row in refilled])
+        return outcomes, [*sequencer.rows, *sequencer.refilled]
+
+    def _purge(self, request: Purge) -> Outcome:
+        connection = self._connection
+        # What is let go is overwritten, in place and in the pages that become free.
+        [before] = connection.execute(schema.SECURE_DELETE).fetchone()
+        connection.execute(schema.SECURE_DELETE_TO[1]).fetchone()
+        try:
+            gone = purge(connection, self._upstream(request.upstream), request)
+            self._drop_snapshots_with(gone)
+        except StorageError:
+            raise
+        except EverlogError as error:
+            return error
+        finally:
+            connection.execute(schema.SECURE_DELETE_TO[before]).fetchone()
+        return len(gone)
+
+    def _drop_snapshots_with(self, rows: Sequence[tuple[int, str]]) -> None:
+        """Drops what may have been folded from some records, by their positions and streams."""
+        if not rows:
+            return
+        connection = self._connection
+        streams = json.dumps(list({stream for _, stream in rows}))
+        first = min(position for position, _ in rows)
+        connection.execute(schema.RAISE_UNFOLDINGS)  # for those that are on their way
+        connection.execute(schema.DELETE_SNAPSHOTS_WITH, (first, streams))
+        relations = connection.execute(schema.SELECT_RELATIONS_OF, (streams,)).fetchall()
+        connection.executemany(schema.RAISE_REVISION, relations)
+
+    def _store(self, sequencer: Sequencer) -> None:
+        connection = self._connection
         rows, late = sequencer.rows, sequencer.late
         if late:
             marked = [(*row, row.position in late) for row in rows]
@@ -182,13 +294,55 @@ class Writer:
         connection.execute(
             schema.UPDATE_HEAD, (head.position, head.chain, head.clock, *head.newest)
         )
-        return outcomes, rows
 
-    def _sequencer(self, requests: Sequence[Append | Import]) -> Sequencer:
-        ids, streams = ids_of(requests), streams_of(requests)
-        look = self._look_for_one if len(ids) == 1 else self._look_for_many
+    def _restamp(self, request: Restamp) -> tuple[list[Outcome], list[StoredRecord]]:
+        connection = self._connection
+        ids = json.dumps(request.ids)
+        known = _by_id(connection.execute(schema.SELECT_BY_IDS, (ids,)).fetchall())
+        copied = connection.execute(schema.SELECT_COPIED, (ids,)).fetchall()
+        unfolded = connection.execute(schema.SELECT_UNFOLDED, (ids,)).fetchall()
         try:
-            head, known, versions = look(ids, streams)
+            olds = restampable(
+                request,
+                known,
+                own=self._identity.ledger,
+                copied={id for [id] in copied},
+                replaced={id for [id] in unfolded},
+            )
+        except InvalidInput as error:
+            return [error], []
+        if not olds:
+            return [0], []
+        streams = json.dumps(list({old.stream for old in olds}))
+        [clock] = connection.execute(schema.SELECT_CLOCK_WITHOUT, (ids,)).fetchone()
+        sequencer = Sequencer(
+            as_head(connection.execute(schema.SELECT_HEAD).fetchone()),
+            self._identity,
+            now_ms=request.now_ms,
+            known=known,
+            versions=dict(connection.execute(schema.SELECT_VERSIONS, (streams,)).fetchall()),
+            newest=self._newest,
+        )
+        nonces = [self._random_bytes(NONCE_BYTES) for _ in olds]
+        try:
+            sequencer.restamp(olds, clock=clock or EMPTY.clock, nonces=nonces)
+        except InvalidInput as error:
+            return [error], []
+        if sequencer.rows:
+            self._store(sequencer)
+        recount(connection, replace(connection, sequencer.replaced))
+        return [len(olds)], sequencer.rows
+
+    def _sequencer(self, requests: Sequence[Placing]) -> Sequencer:
+        ids, streams = ids_of(requests), streams_of(requests)
+        firsts = first_ids_of(requests)
+        look = self._look_for_one if len(ids) == 1 and not firsts else self._look_for_many
+        try:
+            head, known, versions = look([*dict.fromkeys([*ids, *firsts])], streams)
+            if firsts:
+                between = json.dumps([aliases_between(first) for first in firsts])
+                found = self._connection.execute(schema.SELECT_ALIASES, (between,))
+                known |= _by_id(found.fetchall())
             if not is_stamp(head.clock):
                 raise TypeError("the ledger's clock is no stamp")
         except STUMBLES as error:
@@ -231,6 +385,37 @@ class Writer:
         row = self._connection.execute(schema.SELECT_REGISTER, (stream, register)).fetchone()
         return row
 
+    def _take(
+        self,
+        sequencer: Sequencer,
+        request: Take,
+        orphaned: dict[str, int],
+        changed: list[int],
+    ) -> Taken:
+        link = request.link
+        if link is None:
+            return sequencer.place(request)
+        state = passed(self._upstream(link.upstream), link)
+        taken = sequencer.place(request)
+        entries, held = noted(request, taken, now_ms=self._now_ms())
+        new = {record.id for record in taken.new}
+        note(self._connection, state, entries, held)
+        changed += judge_orphans(
+            self._connection, [entry for entry in entries if entry.id not in new]
+        )
+        orphaned.update({entry.id: entry.flags & ORPHAN for entry in entries})
+        return taken
+
+    def _upstream(self, name: str) -> UpstreamState | None:
+        with damage_named(self._place.path):
+            return state_of(self._connection, name)
+
+    def _begin_epoch(self) -> str:
+        [*_, before] = self._connection.execute(schema.SELECT_IDENTITY).fetchone()
+        epoch = epoch_at(self._now_ms(), self._random_bytes(2), after=before)
+        self._connection.execute(schema.UPDATE_EPOCH, (epoch,))
+        return epoch
+
     def _relate(self, request: Relate) -> Related:
         connection = self._connection
         added = removed = 0
@@ -260,6 +445,13 @@ class Writer:
     def _put_snapshot(self, request: PutSnapshot) -> int:
         snapshot = request.snapshot
         key = snapshot.key
+        kind, _, name = key.scope.partition(":")
+        if kind == "relation":
+            row = self._connection.execute(schema.SELECT_REVISION, (name,)).fetchone()
+            if row is not None and snapshot.revision < row[0]:
+                return 0  # of other streams than it has now, or of more than there is of them
+        elif kind == "stream" and first_tombstone(self._connection, name) is not None:
+            return 0
         return self._connection.execute(
             schema.UPSERT_SNAPSHOT,
             (
@@ -275,6 +467,7 @@ class Writer:
                 snapshot.count,
                 snapshot.revision,
                 snapshot.state,
+                request.unfoldings,
             ),
         ).rowcount
 
@@ -286,26 +479,24 @@ class Writer:
         ).rowcount
 
     def _checkpoint(self) -> None:
-        # PASSIVE waits for nobody; when it moved everything, the next commit begins the WAL anew.
         self._unchecked_bytes = 0
-        try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error:
-            return  # what was committed stands in the WAL; the next checkpoint moves it
+        checkpoint(self._connection)
 
 
 def _by_id(rows: Sequence[tuple[object, ...]]) -> dict[str, StoredRecord]:
     return {record.id: record for record in map(StoredRecord._make, rows)}
 
 
-def _size_of(path: str) -> int:
+def size_of(path: str) -> int:
+    """Returns the size of a file in bytes; 0 if there is none."""
     try:
         return os.path.getsize(path)
     except FileNotFoundError:
         return 0
 
 
-def _roll_back(connection: sqlite3.Connection) -> None:
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Ends the transaction of a connection, if there is one, with nothing of it left."""
     if connection.in_transaction:
         try:
             connection.execute("ROLLBACK")
@@ -314,4 +505,5 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 
 
 def _ids_of(requests: Sequence[Request]) -> list[str]:
-    return ids_of([request for request in requests if isinstance(request, (Append, Import))])
+    placing = [request for request in requests if isinstance(request, (Append, Import, Take))]
+    return ids_of(placing)

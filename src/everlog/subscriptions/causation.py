@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any, NamedTuple, TypeVar
 
-from everlog.core.record import Record
+from everlog.core.record import Record, StoredRecord
 from everlog.core.stream import check_name
 
 T = TypeVar("T")
@@ -24,21 +24,16 @@ class Cause(NamedTuple):
 
 _NOTHING = Cause(None, None)
 
-_cause: ContextVar[Cause] = ContextVar("everlog_cause", default=_NOTHING)
+# A record where it causes them, as a handler is run for each, and most append nothing.
+_cause: ContextVar[Cause | StoredRecord] = ContextVar("everlog_cause", default=_NOTHING)
 
-
-class _Run:
-    """A run of a hook or handler. Tasks that it starts know of it, and may outlive it."""
-
-    ended = False
-
-
-_handling: ContextVar[tuple[_Run, ...]] = ContextVar("everlog_handling", default=())
+_handling: ContextVar[tuple[handling, ...]] = ContextVar("everlog_handling", default=())
 
 
 def current_cause() -> Cause:
     """Returns what the events that are appended now come from."""
-    return _cause.get()
+    cause = _cause.get()
+    return cause if isinstance(cause, Cause) else Cause(cause.correlation, cause.id)
 
 
 def inside_handler() -> bool:
@@ -76,23 +71,37 @@ def caused_by(cause: Record[Any] | str) -> Generator[None]:
         _reset(_cause, token)
 
 
-@contextmanager
-def handling(cause: Record[Any] | None) -> Generator[None]:
-    """Marks a hook or handler as running, on behalf of a record if there is a single one."""
-    run = _Run()
-    token = _handling.set((*(outer for outer in _handling.get() if not outer.ended), run))
-    try:
-        if cause is None:
-            yield
-        else:
-            with caused_by(cause):
-                yield
-    finally:
-        run.ended = True
-        _reset(_handling, token)
+class handling:  # in lower case, as what stands behind `with`; no generator: it is for each record
+    """Marks a hook or handler as running, on behalf of a record if there is a single one.
+
+    It is that run itself: tasks that are started inside know of it, and may outlive it.
+    """
+
+    __slots__ = ("_causing", "_handling", "_record", "ended")
+
+    def __init__(self, cause: Record[Any] | None) -> None:
+        self._record = cause
+        self._causing: Token[Cause | StoredRecord] | None = None
+        self.ended = False
+
+    def __enter__(self) -> None:
+        outer = _handling.get()
+        running = (*(each for each in outer if not each.ended), self) if outer else (self,)
+        self._handling = _handling.set(running)
+        record, self._record = self._record, None  # which is not kept by who outlives this
+        if record is not None:
+            self._causing = _cause.set(record.stored)
+
+    def __exit__(self, *_: object) -> None:
+        if self._causing is not None:
+            _reset(_cause, self._causing)
+        self.ended = True
+        _reset(_handling, self._handling)
 
 
 def _reset(variable: ContextVar[T], token: Token[T]) -> None:
     # What an event loop left behind when it was closed is ended anywhere, by the garbage collector.
-    with suppress(ValueError):
+    try:
         variable.reset(token)
+    except ValueError:
+        return

@@ -3,28 +3,83 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast, overload
 
 from everlog.core.event import event_type_of
 from everlog.core.record import Record
+from everlog.core.reducer import Reducer
 from everlog.core.stream import check_name
-from everlog.errors import EventDefinitionError, HandlerFailed
-from everlog.subscriptions.calling import call, name_of
+from everlog.errors import EventDefinitionError, HandlerFailed, MisusedStore
+from everlog.ports.checkpoints import Tx
+from everlog.subscriptions.calling import call, name_of, takes, takes_tx
 from everlog.subscriptions.causation import handling
+from everlog.subscriptions.effects import OnAmbiguous, Once, Outcome, once_of
+from everlog.subscriptions.from_thread import FromThread
 from everlog.subscriptions.queues import StreamQueues
 
 E = TypeVar("E")
 E2 = TypeVar("E2")
+E_contra = TypeVar("E_contra")
+S = TypeVar("S")
+S_contra = TypeVar("S_contra")
 R = TypeVar("R")
 B = TypeVar("B", bound="BatchHandler")
 
 Handler: TypeAlias = Callable[[Record[E]], R]
 """`async def` or `def`; what it returns is told to `on_success`."""
+TxHandler: TypeAlias = Callable[[Record[E], Tx], Coroutine[Any, Any, R]]
+"""One that asks for the transaction in which the checkpoint of its subscription moves, by the name
+of its parameter: `tx`."""
+BlockingTxHandler: TypeAlias = Callable[[Record[E], FromThread], None]
+"""A `def` that asks for it, and has it without `await`: `everlog.blocking.Tx`."""
+StateHandler: TypeAlias = Callable[[S, Record[E]], R]
+"""What a `state` hands over: the state of a stream, and the record that has changed it."""
+StateTxHandler: TypeAlias = Callable[[S, Record[E], Tx], Coroutine[Any, Any, R]]
+"""One that asks for the transaction, as `TxHandler`."""
+BlockingStateTxHandler: TypeAlias = Callable[[S, Record[E], FromThread], None]
+"""A `def` that asks for it, as `BlockingTxHandler`."""
+StateOf: TypeAlias = Callable[[Reducer[Any], str], Awaitable[Any]]
+"""Returns the state of a stream, folded now: who runs `state` handlers has one."""
 BatchHandler: TypeAlias = Callable[[Sequence[Record[Any]]], Awaitable[None] | None]
-OnSuccess: TypeAlias = Callable[[Record[Any], Any], Awaitable[None] | None]
-OnError: TypeAlias = Callable[[Record[Any], Exception], Awaitable[None] | None]
+OnSuccess: TypeAlias = (
+    Callable[[Record[Any], Any], Awaitable[None] | None]
+    | Callable[[Record[Any], Any, Outcome], Awaitable[None] | None]
+)
+OnError: TypeAlias = (
+    Callable[[Record[Any], Exception], Awaitable[None] | None]
+    | Callable[[Record[Any], Exception, Outcome], Awaitable[None] | None]
+)
+"""Those with a parameter of the name `outcome` are for durable subscriptions: see `Outcome`."""
+
+
+class Declare(Protocol[E_contra]):
+    """What stands above a handler."""
+
+    @overload
+    def __call__(self, handler: TxHandler[E_contra, R], /) -> TxHandler[E_contra, R]: ...
+    @overload
+    def __call__(self, handler: BlockingTxHandler[E_contra], /) -> BlockingTxHandler[E_contra]: ...
+    @overload
+    def __call__(self, handler: Handler[E_contra, R], /) -> Handler[E_contra, R]: ...
+
+
+class DeclareState(Protocol[S_contra, E_contra]):
+    """What stands above a handler of states."""
+
+    @overload
+    def __call__(
+        self, handler: StateTxHandler[S_contra, E_contra, R], /
+    ) -> StateTxHandler[S_contra, E_contra, R]: ...
+    @overload
+    def __call__(
+        self, handler: BlockingStateTxHandler[S_contra, E_contra], /
+    ) -> BlockingStateTxHandler[S_contra, E_contra]: ...
+    @overload
+    def __call__(
+        self, handler: StateHandler[S_contra, E_contra, R], /
+    ) -> StateHandler[S_contra, E_contra, R]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +99,24 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
-class _Listener:
-    kind: Literal["once", "on", "all"]
+class Listener:
+    """A handler, as it was declared."""
+
+    number: int
+    """It was the so-and-so-many-th that was."""
+    kind: Literal["once", "on", "all", "state"]
     handler: Callable[..., Any]
     on_success: OnSuccess | None = None
     on_error: OnError | None = None
+    reducer: Reducer[Any] | None = None
+    """What a `state` is folded by."""
+    once: Once | None = None
+    """What a `once` says of its effect."""
+
+    @property
+    def takes_tx(self) -> bool:
+        """Whether it asks for the transaction of a subscription."""
+        return takes_tx(self.handler)
 
     def wants(self, *, hydrated: bool, outdated: bool) -> bool:
         match self.kind:
@@ -56,7 +124,7 @@ class _Listener:
                 return not hydrated and not outdated
             case "on":
                 return not outdated
-            case "all":
+            case "all" | "state":
                 return True
 
 
@@ -79,7 +147,10 @@ class Projector:
     """
 
     def __init__(self) -> None:
-        self._listeners: dict[str, list[_Listener]] = {}
+        self._listeners: dict[str, list[Listener]] = {}
+        self._of_every_type: list[Listener] = []
+        self._declared = 0
+        self._state_of: StateOf | None = None
         self._batches: dict[str, list[BatchHandler]] = {}
         self._queues = StreamQueues()
 
@@ -92,7 +163,10 @@ class Projector:
         *,
         on_success: OnSuccess | None = None,
         on_error: OnError | None = None,
-    ) -> Callable[[Handler[E, R]], Handler[E, R]]: ...
+        on_ambiguous: OnAmbiguous | None = None,
+        idempotent: bool = False,
+        name: str | None = None,
+    ) -> Declare[E]: ...
     @overload
     def once(
         self,
@@ -102,20 +176,29 @@ class Projector:
         *,
         on_success: OnSuccess | None = None,
         on_error: OnError | None = None,
-    ) -> Callable[[Handler[E | E2, R]], Handler[E | E2, R]]: ...
+        on_ambiguous: OnAmbiguous | None = None,
+        idempotent: bool = False,
+        name: str | None = None,
+    ) -> Declare[E | E2]: ...
     @overload
     def once(
         self,
         *types: type[Any],
         on_success: OnSuccess | None = None,
         on_error: OnError | None = None,
-    ) -> Callable[[Handler[Any, R]], Handler[Any, R]]: ...
+        on_ambiguous: OnAmbiguous | None = None,
+        idempotent: bool = False,
+        name: str | None = None,
+    ) -> Declare[Any]: ...
     def once(
         self,
         *types: type[Any],
         on_success: OnSuccess | None = None,
         on_error: OnError | None = None,
-    ) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
+        on_ambiguous: OnAmbiguous | None = None,
+        idempotent: bool = False,
+        name: str | None = None,
+    ) -> Declare[Any]:
         """Handles records that are new here and not outdated: for effects such as mail or payment.
 
         Never called for hydrated records: not in a replay, not after an import. `on_success(record,
@@ -123,7 +206,19 @@ class Projector:
         counts as handled.
 
         In process it runs **at most once**: a crash between the append and the end of the handler
-        loses the call. A durable subscription keeps each effect until its outcome is known.
+        loses the call. A durable subscription keeps each effect until its outcome is known, and has
+        to be told what to do where a crash, or its `handler_timeout_s`, has left none, as nobody
+        knows then whether it happened:
+
+        - `idempotent=True`: the receiver takes `record.idempotency_key`; it is called again
+        - `on_ambiguous`: `"retry"`: as above; `"park"`: it waits for a person, see
+          `store.subscriptions.settle`; or a function `async def verify(record) -> bool` that asks
+          the receiver: `True` or `("done", result)`: it has happened; `False`: it is called
+
+        So an effect is never lost, or never repeated; both only together with a receiver that takes
+        the key or can be asked. `name`: under which its states are kept, if not that of the
+        function, which may be changed then. `on_success` is given the result as JSON values, and
+        may append events by an `outcome`, see `Outcome`.
 
         Raises `EventDefinitionError` without types, `UnknownEvent` for a class that is no event.
 
@@ -135,17 +230,19 @@ class Projector:
         mail to jane@doe.com
         >>> await projector.push(record_of(UserCreated(email="jane@doe.com"), hydrated=True))
         """
-        return self._declare("once", types, on_success=on_success, on_error=on_error)
+
+        def said(handler: Callable[..., Any]) -> Once:
+            return once_of(handler, name=name, on_ambiguous=on_ambiguous, idempotent=idempotent)
+
+        return self._declare("once", types, on_success=on_success, on_error=on_error, once=said)
 
     @overload
-    def on(self, type: type[E], /) -> Callable[[Handler[E, R]], Handler[E, R]]: ...
+    def on(self, type: type[E], /) -> Declare[E]: ...
     @overload
-    def on(
-        self, type: type[E], other: type[E2], /
-    ) -> Callable[[Handler[E | E2, R]], Handler[E | E2, R]]: ...
+    def on(self, type: type[E], other: type[E2], /) -> Declare[E | E2]: ...
     @overload
-    def on(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]: ...
-    def on(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
+    def on(self, *types: type[Any]) -> Declare[Any]: ...
+    def on(self, *types: type[Any]) -> Declare[Any]:
         """Handles new and hydrated records that are not outdated: the latest data wins.
 
         For events that replace what was before. A late `MoneyDeposited` would be skipped: events
@@ -162,14 +259,12 @@ class Projector:
         return self._declare("on", types)
 
     @overload
-    def all(self, type: type[E], /) -> Callable[[Handler[E, R]], Handler[E, R]]: ...
+    def all(self, type: type[E], /) -> Declare[E]: ...
     @overload
-    def all(
-        self, type: type[E], other: type[E2], /
-    ) -> Callable[[Handler[E | E2, R]], Handler[E | E2, R]]: ...
+    def all(self, type: type[E], other: type[E2], /) -> Declare[E | E2]: ...
     @overload
-    def all(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]: ...
-    def all(self, *types: type[Any]) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
+    def all(self, *types: type[Any]) -> Declare[Any]: ...
+    def all(self, *types: type[Any]) -> Declare[Any]:
         """Handles every record, new, hydrated or outdated, in the order in which they come here.
 
         Raises as `once`.
@@ -184,6 +279,52 @@ class Projector:
         2
         """
         return self._declare("all", types)
+
+    @overload
+    def state(self, reducer: Reducer[S], /) -> DeclareState[S, Any]: ...
+    @overload
+    def state(self, reducer: Reducer[S], type: type[E], /) -> DeclareState[S, E]: ...
+    @overload
+    def state(
+        self, reducer: Reducer[S], type: type[E], other: type[E2], /
+    ) -> DeclareState[S, E | E2]: ...
+    @overload
+    def state(self, reducer: Reducer[S], /, *types: type[Any]) -> DeclareState[S, Any]: ...
+    def state(self, reducer: Reducer[S], /, *types: type[Any]) -> DeclareState[S, Any]:
+        """Hands over the state of a stream, folded anew, whenever a record has changed it.
+
+        For read models that are a picture of each stream's state: they end up the same in whichever
+        order records come, late and hydrated ones too, as the fold is in the order of their
+        creation. Only in a durable subscription, as it takes a store: `store.subscription`.
+
+        - `reducer`: as for `store.reduce`, over the whole stream, with its snapshots
+        - `types`: those whose records change the state, if not all; the fold is of all types
+
+        Called with the state, the last record that came, by position, and `tx` if it asks for that
+        by name. Of records that are dealt with together, each stream is folded once, behind its
+        last; so it does not see every state, and a state may already hold records behind the one
+        that it comes with. Those of one stream come in order, and the last is that of all its
+        records. A stream whose fold or handler fails is held up as by any other handler. Not called
+        for a stream of which a part went, as it is outside of what is synchronised: see `sync`.
+
+        Raises `EventDefinitionError` for what is no reducer, `UnknownEvent` for a class that is no
+        event.
+
+        >>> projector = Projector()
+        >>> @projector.state(user_reducer, UserCreated, EmailSet)
+        ... async def show(state: UserState, record: Record) -> None:
+        ...     print(record.stream, state.email, "at", record.position)
+        >>> async with store.subscription("users", projector) as subscription:
+        ...     await subscription.caught_up()
+        user-1 jane@work.com at 2
+        """
+        # From programs that no type checker has seen.
+        if not isinstance(reducer, Reducer):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise EventDefinitionError(
+                f"projector.state takes a reducer first, not {reducer!r}; "
+                "write @projector.state(reducer, EventClass) above the handler"
+            )
+        return cast("DeclareState[S, Any]", self._declare("state", types, reducer=reducer))
 
     def batch(self, key: str) -> Callable[[B], B]:
         """Handles together what was appended under this key: `store.append(..., batch=key)`.
@@ -232,7 +373,7 @@ class Projector:
             [
                 self._queue(record, hydrated=record.hydrated, outdated=record.outdated)
                 for record in appended.records
-                if record.type in self._listeners
+                if self.listeners(record.type) and not record.orphan
             ]
         )
 
@@ -305,10 +446,17 @@ class Projector:
                 count += 1
         return count
 
-    def wrapped(self, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Projector:
+    def wrapped(
+        self,
+        wrap: Callable[[Callable[..., Any]], Callable[..., Any]],
+        *,
+        state_of: StateOf | None = None,
+    ) -> Projector:
         """Returns a projector with the same handlers and callbacks, each wrapped: to see its calls.
 
-        It has queues of its own, and does not know of handlers that are declared later.
+        It has queues of its own, and does not know of handlers that are declared later. With
+        `state_of(reducer, stream)`, which is awaited for each record, its `state` handlers can be
+        run without a subscription.
 
         >>> projector = Projector()
         >>> @projector.all(EmailSet)
@@ -323,33 +471,79 @@ class Projector:
         keep
         """
         copy = Projector()
+
+        def wrapped(listener: Listener) -> Listener:
+            success, error = listener.on_success, listener.on_error
+            return replace(
+                listener,
+                handler=wrap(listener.handler),
+                on_success=None if success is None else wrap(success),
+                on_error=None if error is None else wrap(error),
+            )
+
+        copy._declared, copy._state_of = self._declared, state_of
         for name, listeners in self._listeners.items():
-            copy._listeners[name] = [
-                _Listener(
-                    listener.kind,
-                    wrap(listener.handler),
-                    None if listener.on_success is None else wrap(listener.on_success),
-                    None if listener.on_error is None else wrap(listener.on_error),
-                )
-                for listener in listeners
-            ]
+            copy._listeners[name] = [wrapped(listener) for listener in listeners]
+        copy._of_every_type = [wrapped(listener) for listener in self._of_every_type]
         for key, handlers in self._batches.items():
             copy._batches[key] = [wrap(handler) for handler in handlers]
         return copy
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The names of the event types that it has handlers for, sorted.
+
+        Those of a `state` that is for all types are not among them, see `of_every_type`.
+
+        >>> projector = Projector()
+        >>> @projector.on(EmailSet)
+        ... async def keep(record: Record[EmailSet]) -> None: ...
+        >>> projector.types
+        ('user:email-set',)
+        """
+        return tuple(sorted(self._listeners))
+
+    @property
+    def of_every_type(self) -> bool:
+        """Whether it has a handler for events of every type: a `state` without types.
+
+        >>> projector = Projector()
+        >>> @projector.state(user_reducer)
+        ... async def show(state: UserState, record: Record) -> None: ...
+        >>> projector.of_every_type, projector.types
+        (True, ())
+        """
+        return bool(self._of_every_type)
+
+    def listeners(self, type: str) -> Sequence[Listener]:
+        """Returns the handlers of an event type, in the order in which they were declared.
+
+        >>> projector = Projector()
+        >>> @projector.on(EmailSet)
+        ... async def keep(record: Record[EmailSet]) -> None: ...
+        >>> [listener.kind for listener in projector.listeners("user:email-set")]
+        ['on']
+        """
+        listeners = self._listeners.get(type, [])
+        if not self._of_every_type:
+            return listeners
+        return sorted([*listeners, *self._of_every_type], key=lambda listener: listener.number)
+
     async def _replay_one(self, record: Record[Any]) -> None:
-        if record.type in self._listeners:
+        if self.listeners(record.type):
             await self._queue(record, hydrated=True, outdated=record.outdated)
 
     def _declare(
         self,
-        kind: Literal["once", "on", "all"],
+        kind: Literal["once", "on", "all", "state"],
         types: tuple[type[Any], ...],
         *,
         on_success: OnSuccess | None = None,
         on_error: OnError | None = None,
-    ) -> Callable[[Handler[Any, R]], Handler[Any, R]]:
-        if not types:
+        reducer: Reducer[Any] | None = None,
+        once: Callable[[Callable[..., Any]], Once] | None = None,
+    ) -> Declare[Any]:
+        if not types and kind != "state":
             raise EventDefinitionError(f"projector.{kind}() needs the event classes to handle")
         for cls in types:
             # From programs that no type checker has seen.
@@ -358,13 +552,17 @@ class Projector:
                     f"projector.{kind} takes event classes, not {cls!r}; "
                     f"write @projector.{kind}(EventClass) above the handler"
                 )
-        names = [event_type_of(cls).type for cls in types]
+        # Under all names that a type has: what it was called before is handled alike.
+        names = [name for cls in types for name in event_type_of(cls).names]
 
-        def declare(handler: Handler[Any, R]) -> Handler[Any, R]:
+        def declare(handler: Callable[..., R]) -> Callable[..., R]:
+            said = None if once is None else once(handler)
+            listener = Listener(self._declared, kind, handler, on_success, on_error, reducer, said)
+            self._declared += 1
             for name in names:
-                self._listeners.setdefault(name, []).append(
-                    _Listener(kind, handler, on_success, on_error)
-                )
+                self._listeners.setdefault(name, []).append(listener)
+            if not names:
+                self._of_every_type.append(listener)
             return handler
 
         return declare
@@ -390,11 +588,11 @@ class Projector:
     ) -> asyncio.Future[None]:
         async def run() -> None:
             failures: list[Exception] = []
-            for listener in self._listeners.get(record.type, ()):
+            for listener in self.listeners(record.type):
                 if listener.wants(hydrated=hydrated, outdated=outdated):
                     try:
                         with handling(record):
-                            await _run(listener, record)
+                            await _run(listener, record, self._state_of)
                     except Exception as error:
                         failures.append(_failed(listener.handler, [record], error))
             _raise(failures)
@@ -402,7 +600,26 @@ class Projector:
         return self._queues.put(record.stream, run)
 
 
-async def _run(listener: _Listener, record: Record[Any]) -> None:
+async def _run(listener: Listener, record: Record[Any], state_of: StateOf | None) -> None:
+    if listener.takes_tx:
+        raise MisusedStore(
+            f"{name_of(listener.handler)} asks for `tx`, which a subscription has and a hook has "
+            "not; run its projector by store.subscription(name, projector)"
+        )
+    if listener.reducer is not None:
+        if state_of is None:
+            raise MisusedStore(
+                f"{name_of(listener.handler)} is handed the state of a stream, which takes a store "
+                "to fold it; run its projector by store.subscription(name, projector)"
+            )
+        await call(listener.handler, await state_of(listener.reducer, record.stream), record)
+        return
+    for callback in (listener.on_success, listener.on_error):
+        if callback is not None and takes(callback, "outcome"):
+            raise MisusedStore(
+                f"{name_of(callback)} asks for an `outcome`, which a subscription has and a hook "
+                "has not; run its projector by store.subscription(name, projector)"
+            )
     try:
         result = await call(listener.handler, record)
     except Exception as error:

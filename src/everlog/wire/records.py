@@ -1,0 +1,160 @@
+"""Records on the wire: all that chain hashes, and their place in the ledger that gives them.
+
+    {"record": {"id", "stream", "type", "schema", "register", "origin", "correlation", "causation",
+                "created", "nonce", "data", "meta", "hash"},
+     "position", "version", "flags", "recorded", "chain"}
+
+What is in `record` is the same in every ledger; what is beside it is the giver's own. `data` and
+`meta` are texts that hold JSON: the very text that is stored and hashed, so that whoever verifies
+a hash need not write JSON as we do. Bytes are lower-case hex; `flags` is the number that is hashed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from json.encoder import encode_basestring as _quote
+from operator import itemgetter
+from typing import Any
+
+from everlog.core.chain import HASH_BYTES, NONCE_BYTES
+from everlog.core.record import StoredRecord, as_record
+from everlog.wire.json_text import (
+    MOST,
+    an_object,
+    number,
+    number_or_none,
+    octets,
+    octets_or_none,
+    text,
+    text_or_none,
+)
+from everlog.wire.messages import Offer
+
+RECEIPT_BYTES = 32
+
+
+def record_line(record: StoredRecord, receipt: bytes | None = None) -> bytes:
+    """Returns a record as a line of NDJSON, with the receipt that was given with it."""
+    end = "}\n" if receipt is None else f',"receipt":"{receipt.hex()}"}}\n'
+    return (_body(record) + end).encode()
+
+
+def record_text(record: StoredRecord) -> str:
+    """Returns a record as a JSON object."""
+    return _body(record) + "}"
+
+
+def read_record(fields: Mapping[str, Any], *, at: str = "line") -> StoredRecord:
+    """Returns the record of an object, every field of its kind; its content is not yet judged."""
+    quick = _read_quickly(fields)
+    if quick is not None:
+        return quick
+    inner, in_ = an_object(fields, "record", at=at), f"{at}.record"
+    # In the order of the fields.
+    return StoredRecord(
+        number(fields, "position", at=at),
+        number(fields, "version", at=at),
+        text(inner, "id", at=in_),
+        text(inner, "stream", at=in_),
+        text(inner, "type", at=in_),
+        number(inner, "schema", at=in_, least=1),
+        text(inner, "register", at=in_),
+        text(inner, "origin", at=in_),
+        text(inner, "correlation", at=in_),
+        text_or_none(inner, "causation", at=in_),
+        text(inner, "created", at=in_),
+        text(fields, "recorded", at=at),
+        number(fields, "flags", at=at, most=255),
+        octets(inner, "nonce", at=in_, size=NONCE_BYTES),
+        text(inner, "data", at=in_),
+        text(inner, "meta", at=in_),
+        octets(inner, "hash", at=in_, size=HASH_BYTES),
+        octets(fields, "chain", at=at, size=HASH_BYTES),
+    )
+
+
+def read_receipt(fields: Mapping[str, Any], *, at: str = "line") -> bytes | None:
+    """Returns the receipt of a line; None if it has none."""
+    return octets_or_none(fields, "receipt", at=at, size=RECEIPT_BYTES)
+
+
+def offer_line(offer: Offer) -> bytes:
+    """Returns an offer as a line of NDJSON: a record as here, and what the hub has given it once.
+
+    `hub_version` is the version that it has had at the hub, and `receipt` what it came with.
+    """
+    more = "" if offer.version is None else f',"hub_version":{offer.version}'
+    if offer.receipt is not None:
+        more += f',"receipt":"{offer.receipt.hex()}"'
+    return f"{_body(offer.record)}{more}}}\n".encode()
+
+
+def read_offer(fields: Mapping[str, Any], *, at: str = "line") -> Offer:
+    """Returns the offer of an object."""
+    return Offer(
+        read_record(fields, at=at),
+        number_or_none(fields, "hub_version", at=at),
+        read_receipt(fields, at=at),
+    )
+
+
+def _body(record: StoredRecord) -> str:
+    # Written out: it is on the path of every record that leaves.
+    # fmt: off
+    (
+        position, version, id, stream, type, schema, register, origin, correlation, causation,
+        created, recorded, flags, nonce, data, meta, hash, chain,
+    ) = record
+    # fmt: on
+    caused = "null" if causation is None else _quote(causation)
+    return (
+        f'{{"record":{{"id":{_quote(id)},"stream":{_quote(stream)},"type":{_quote(type)}'
+        f',"schema":{schema},"register":{_quote(register)},"origin":{_quote(origin)}'
+        f',"correlation":{_quote(correlation)},"causation":{caused}'
+        f',"created":{_quote(created)},"nonce":"{nonce.hex()}","data":{_quote(data)}'
+        f',"meta":{_quote(meta)},"hash":"{hash.hex()}"}}'
+        f',"position":{position},"version":{version},"flags":{flags}'
+        f',"recorded":{_quote(recorded)},"chain":"{chain.hex()}"'
+    )
+
+
+def _read_quickly(fields: Mapping[str, Any]) -> StoredRecord | None:
+    """Returns the record of an object that is as it should be; None for what has to be looked at.
+
+    It is on the path of every record that comes, and nearly all are.
+    """
+    try:
+        # fmt: off
+        inner = _INNER(fields["record"])
+        id, stream, type_, schema, register, origin, correlation, causation, created, nonce, data, \
+            meta, hash = inner
+        position, version, flags, recorded, chain = outer = _OUTER(fields)
+        # fmt: on
+    except (KeyError, TypeError):
+        return None
+    if tuple(map(type, inner)) not in _INNER_KINDS or tuple(map(type, outer)) != _OUTER_KINDS:
+        return None
+    in_range = 1 <= schema <= MOST and 0 <= position <= MOST and 0 <= version <= MOST
+    if not (in_range and 0 <= flags <= 255 and _HEX_32(nonce) and _HEX_32(hash) and _HEX_32(chain)):
+        return None
+    from_hex = bytes.fromhex
+    # fmt: off
+    return as_record((
+        position, version, id, stream, type_, schema, register, origin, correlation, causation,
+        created, recorded, flags, from_hex(nonce), data, meta, from_hex(hash), from_hex(chain),
+    ))
+    # fmt: on
+
+
+_INNER = itemgetter(
+    *("id", "stream", "type", "schema", "register", "origin", "correlation", "causation"),
+    *("created", "nonce", "data", "meta", "hash"),
+)
+_OUTER = itemgetter("position", "version", "flags", "recorded", "chain")
+_INNER_KINDS = {
+    (str, str, str, int, str, str, str, caused, str, str, str, str, str)
+    for caused in (str, type(None))
+}
+_OUTER_KINDS = (int, int, int, str, str)
+_HEX_32 = re.compile("[0-9a-f]{64}").fullmatch

@@ -1,0 +1,1 @@
+"""Interchange: events as text in files, for other ledgers, other programs and other libraries."""

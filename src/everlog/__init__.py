@@ -12,10 +12,12 @@ example speaks of a `url` or `connection`: in the PostgreSQL database that it le
 from __future__ import annotations
 
 from everlog.core.aggregate import AggregateRoot
+from everlog.core.collecting import events_in
 from everlog.core.event import event
 from everlog.core.record import Record
 from everlog.core.reducer import Reducer, reducer
 from everlog.core.stream import ANY, EXISTS, NEW, Expectation
+from everlog.core.upcasting import upcast
 from everlog.errors import (
     CannotOpen,
     ClockAhead,
@@ -27,6 +29,7 @@ from everlog.errors import (
     LogDiverged,
     NotFound,
     NotPortable,
+    OtherVersion,
     OutcomeUnknown,
     PartialRetry,
     StorageError,
@@ -34,18 +37,29 @@ from everlog.errors import (
     UnknownEvent,
     WrongVersion,
 )
+from everlog.ports.checkpoints import Parked, Tx
+from everlog.ports.examining import Finding
+from everlog.ports.listing import StreamInfo
 from everlog.ports.migration import Migration
 from everlog.store.event_store import EventStore, Status, StoreInfo
+from everlog.store.exchanging import Exported, ImportedFile
 from everlog.store.folding import every
+from everlog.store.following import Following
 from everlog.store.hooks import HookFailure
 from everlog.store.migrating import migrate, migration_script
 from everlog.store.preparing import to
 from everlog.store.reading import Reading
+from everlog.store.subscribing import SubscriptionStatus
 from everlog.store.transacting import Transaction
 from everlog.store.verifying import Verification
 from everlog.store.writing import Imported
 from everlog.subscriptions.causation import caused_by
+from everlog.subscriptions.effects import Outcome
+from everlog.subscriptions.policies import retry
 from everlog.subscriptions.projector import Appended, Projector
+from everlog.subscriptions.rebuild import Rebuild, RebuildProgress
+from everlog.subscriptions.subscription import Subscription
+from everlog.sync.syncing import Sync, SyncStatus
 
 __version__ = "0.1.0"
 
@@ -62,34 +76,52 @@ __all__ = [
     "EventValidationError",
     "EverlogError",
     "Expectation",
+    "Exported",
+    "Finding",
+    "Following",
     "HookFailure",
     "IdConflict",
     "Imported",
+    "ImportedFile",
     "InvalidInput",
     "LogDiverged",
     "Migration",
     "NotFound",
     "NotPortable",
+    "OtherVersion",
+    "Outcome",
     "OutcomeUnknown",
+    "Parked",
     "PartialRetry",
     "Projector",
     "Reading",
+    "Rebuild",
+    "RebuildProgress",
     "Record",
     "Reducer",
     "Status",
     "StorageError",
     "StoreClosed",
     "StoreInfo",
+    "StreamInfo",
+    "Subscription",
+    "SubscriptionStatus",
+    "Sync",
+    "SyncStatus",
     "Transaction",
+    "Tx",
     "UnknownEvent",
     "Verification",
     "WrongVersion",
     "__version__",
     "caused_by",
     "event",
+    "events_in",
     "every",
     "migrate",
     "migration_script",
     "reducer",
+    "retry",
     "to",
+    "upcast",
 ]

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from everlog.client.address import address_of
 from everlog.errors import InvalidUrl, NotSupported
+from everlog.ports.checkpoints import Checkpoints
 from everlog.ports.ledger import Ledger
 from everlog.ports.migration import Migration
 from everlog.ports.seams import Seams
+from everlog.wire.transport import Transport
 
-KNOWN = "memory:, sqlite:///path/to/file.db or postgresql://user@host/database"
+KNOWN = "memory:, sqlite:///path/to/file.db, postgresql://user@host/database or https://hub"
 
 # What libpq also takes for a place, and may have a password: "host=db user=me password=...".
 _LIBPQ = re.compile(r"\s*(?:host|hostaddr|port|dbname|user|password|service|ssl\w+)\s*=")
 _UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-async def connect(url: str | PathLike[str], *, seams: Seams, options: dict[str, Any]) -> Ledger:
+async def connect(
+    url: str | PathLike[str], *, seams: Seams, options: dict[str, Any], create: bool = True
+) -> Ledger:
     """Opens the ledger that a URL names.
 
     - `memory:`
     - `sqlite:///relative.db`, `sqlite:////absolute/path.db`; options as arguments or in the query:
-      `durability=full|relaxed`, `timeout_s=30`
+      `durability=full|relaxed`, `timeout_s=30`, `views=same` or the path of a file
     - a `Path`: that of a SQLite file
     - `postgresql://user@host/database?schema=everlog`; options as arguments or in the query:
       `schema`, `migrate`, `timeout_s=30`, `pooler=none|transaction`, `readers=4`; what else is in
       the query is libpq's
+    - `https://hub`; options as arguments: `token`, `allow_http`, `timeout_s=30`
+
+    `create`: False opens what is there, raises `CannotOpen` where nothing is, and creates nothing;
+    of what is in memory there is always nothing, and it opens.
 
     Raises `InvalidUrl`, `NotSupported` without the driver, and what opening the ledger raises.
     """
@@ -42,10 +52,75 @@ async def connect(url: str | PathLike[str], *, seams: Seams, options: dict[str, 
     if kind == "sqlite":
         from everlog.adapters.sqlite.ledger import SqliteLedger
 
-        return await SqliteLedger.open(where, seams=seams, **options)
+        return await SqliteLedger.open(where, seams=seams, create=create, **options)
+    if kind == "hub":
+        timeout_s = options.pop("timeout_s", 30.0)
+        address = address_of(where, **options)
+        with _client():
+            from everlog.client.http import Http
+            from everlog.client.ledger import RemoteLedger
+        return await RemoteLedger.open(Http(address), timeout_s=timeout_s)
+    if not create and options.get("migrate") is None:
+        options["migrate"] = False
     with _driver():
         from everlog.adapters.postgres.ledger import PostgresLedger
     return await PostgresLedger.open(where, seams=seams, **options)
+
+
+def reach(url: str, *, token: str | None, allow_http: bool) -> Transport:
+    """Returns the way to the hub that a URL names; nothing is sent yet.
+
+    Raises `InvalidUrl`, `InvalidInput` for what is no token, `NotSupported` without the client.
+    """
+    address = address_of(url, token=token, allow_http=allow_http)
+    with _client():
+        from everlog.client.http import Http
+        from everlog.client.transport import HttpTransport
+    return HttpTransport(Http(address))
+
+
+async def open_checkpoints(ledger: Ledger) -> Checkpoints:
+    """Opens the place where the subscriptions of a ledger keep how far they have got.
+
+    Raises `NotSupported` for a ledger of an adapter that is not ours, and what opening it raises.
+    """
+    from everlog.adapters.sqlite.checkpoints import SqliteCheckpoints
+    from everlog.adapters.sqlite.views_file import views_path
+
+    if not ledger.capabilities.whole:
+        raise NotSupported(
+            "a store far away has no place here for checkpoints, so no subscriptions; open a store "
+            "here, such as sqlite:///copy.db, and keep it in step: store.sync(url)"
+        )
+    if ledger.capabilities.durable is False:
+        return await SqliteCheckpoints.open(None)
+    from everlog.adapters.sqlite.ledger import SqliteLedger
+
+    if isinstance(ledger, SqliteLedger):
+        if ledger.views == "same":
+            return await SqliteCheckpoints.open_in_ledger(ledger.place)
+        return await SqliteCheckpoints.open(ledger.views or views_path(ledger.path))
+    with _driver():
+        from everlog.adapters.postgres.checkpoints import PostgresCheckpoints
+        from everlog.adapters.postgres.ledger import PostgresLedger
+    if isinstance(ledger, PostgresLedger):
+        return await PostgresCheckpoints.open(ledger.place)
+    raise NotSupported(
+        "this ledger has no place for checkpoints; pass checkpoints=... to the store"
+    )
+
+
+def has_checkpoints(ledger: Ledger) -> bool:
+    """Whether the place is there already where subscriptions of a ledger keep how far they are.
+
+    Looking at one that is not must not make it: beside a SQLite file, it is another file.
+    """
+    from everlog.adapters.sqlite.ledger import SqliteLedger
+    from everlog.adapters.sqlite.views_file import views_path
+
+    if not isinstance(ledger, SqliteLedger) or ledger.views == "same":
+        return True
+    return os.path.exists(ledger.views or views_path(ledger.path))
 
 
 async def migrate(
@@ -53,7 +128,8 @@ async def migrate(
 ) -> list[Migration]:
     """Applies what the ledger that a URL names lacks, or tells; returns it.
 
-    What is in memory or in a SQLite file lacks nothing: it is made as it should be.
+    What is in memory or in a SQLite file lacks nothing: it is made as it should be; a hub sees to
+    its own.
     """
     kind, where, options = understood(url, options)
     if kind != "postgres":
@@ -103,16 +179,30 @@ def understood(
                 raise InvalidUrl(
                     f"{_redacted(url)!r}: a store in memory has no name; use 'memory:'"
                 )
+            _refuse_views(options, "a store in memory has its read models in memory")
             _refuse_unknown(url, options, known=())
             return "memory", "", {}
         case "sqlite":
             return "sqlite", *_sqlite(url, options)
         case "postgres" | "postgresql":
             return "postgres", *postgres(url, options)
+        case "https" | "http":
+            return "hub", *_hub(url, options)
         case _:
             raise InvalidUrl(
                 f"{_redacted(url)!r}: unknown kind of store {_redacted(scheme)!r}; use {KNOWN}"
             )
+
+
+def _hub(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    _refuse_views(options, "a store far away has no read models")
+    _refuse_unknown(url, options, known=("token", "allow_http", "timeout_s"))
+    merged: dict[str, Any] = {"token": None, "allow_http": False, **options}
+    if not isinstance(merged["allow_http"], bool):
+        raise InvalidUrl("allow_http= is True or False")
+    _take_timeout(merged)
+    address_of(url, token=merged["token"], allow_http=merged["allow_http"])
+    return url, merged
 
 
 def _url_of(path: PathLike[str]) -> str:
@@ -148,13 +238,41 @@ def _sqlite(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     except ValueError:  # which may quote a password
         raise InvalidUrl(f"{_redacted(url)!r}: its query is not name=value pairs") from None
     merged: dict[str, Any] = {**query, **options}
-    _refuse_unknown(url, merged, known=("durability", "timeout_s"))
+    _refuse_unknown(url, merged, known=("durability", "timeout_s", "views"))
     if merged.get("durability", "full") not in ("full", "relaxed"):
         raise InvalidUrl(
             f"durability={merged['durability']!r} is not known; use 'full' or 'relaxed'"
         )
     _take_timeout(merged)
+    if "views" in merged:
+        merged["views"] = _views(merged["views"], path)
     return path, merged
+
+
+def _views(views: object, ledger: str) -> str:
+    """Returns where read models are to be: `same`, or an absolute path; raises `InvalidUrl`."""
+    named = isinstance(views, (str, PathLike))
+    text: object = fspath(cast("str | PathLike[str]", views)) if named else None
+    if not isinstance(text, str) or not text:
+        raise InvalidUrl(f"views={views!r} is not known; use 'same', or the path of a file")
+    if text == "same":
+        return text
+    if _UNFIT.search(text):
+        raise InvalidUrl("views= names a file with a control character or surrogate")
+    # A slip of the pen must not become a file.
+    if isinstance(views, str) and not re.search(r"[./\\]", text):
+        raise InvalidUrl(
+            f"views={text!r} is not known; use 'same' for the log's own file, or the path of "
+            f"another one, such as './{text}' or '{text}.db'"
+        )
+    if os.path.realpath(text) == os.path.realpath(ledger):
+        raise InvalidUrl("views= names the log's own file; to have read models there: views='same'")
+    return os.path.abspath(text)
+
+
+def _refuse_views(options: Iterable[str], why: str) -> None:
+    if "views" in options:
+        raise InvalidUrl(f"views= is for SQLite: {why}; leave it out")
 
 
 POSTGRES_OPTIONS = ("schema", "migrate", "timeout_s", "pooler", "readers")
@@ -188,6 +306,8 @@ def postgres(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         else:
             theirs.append(pair)
     merged = {**ours, **options}
+    said = [*merged, *(pair.partition("=")[0] for pair in theirs)]
+    _refuse_views(said, "in PostgreSQL, read models are in the log's database")
     _refuse_unknown(url, merged, known=POSTGRES_OPTIONS)
     schema: object = merged.get("schema", "everlog")
     if not isinstance(schema, str) or not SCHEMA.fullmatch(schema):
@@ -224,6 +344,17 @@ def _driver() -> Generator[None]:
     except ImportError as error:
         raise NotSupported(
             f"a PostgreSQL store needs its driver ({error}): pip install 'everlog[postgres]'"
+        ) from error
+
+
+@contextmanager
+def _client() -> Generator[None]:
+    """Says what to install where what speaks HTTP is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise NotSupported(
+            f"a hub's URL needs an HTTP client ({error}): pip install 'everlog[client]'"
         ) from error
 
 

@@ -10,31 +10,46 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, Literal, Self, overload
 
+from everlog.blocking.following import Following
 from everlog.blocking.handing_over import hand_over, own
 from everlog.blocking.ledger import Ledger, port
 from everlog.blocking.portal import Caller, Portal, portal
-from everlog.blocking.projector import hook_of
+from everlog.blocking.projector import Projector, hook_of, projector_of
 from everlog.blocking.reading import Reading
+from everlog.blocking.rebuild import Rebuild
 from everlog.blocking.relations import Relations
 from everlog.blocking.saving import BlockingSaver
 from everlog.blocking.snapshots import Snapshots
+from everlog.blocking.subscription import Subscription
+from everlog.blocking.subscriptions import Subscriptions
+from everlog.blocking.sync import Sync
 from everlog.blocking.transaction import Transaction
 from everlog.core.aggregate import AggregateRoot
+from everlog.core.event import Known
+from everlog.core.portable import JsonValue
 from everlog.core.record import Record
 from everlog.core.reducer import Reducer
 from everlog.core.stream import ANY, Expectation
 from everlog.errors import InvalidInput
+from everlog.interchange.formats import Format
+from everlog.ports.examining import Finding
 from everlog.ports.ledger import Capabilities
+from everlog.ports.listing import StreamInfo
 from everlog.ports.seams import Seams, wall_clock_ms
 from everlog.store.event_store import A, E, S, Status, StoreInfo
 from everlog.store.event_store import EventStore as AsyncEventStore
+from everlog.store.exchanging import Exported, File, ImportedFile, Progress
 from everlog.store.hooks import ErrorHook, Hook
 from everlog.store.opening import Opening, SnapshotPolicy
 from everlog.store.preparing import To
+from everlog.store.subscribing import From, OpenCheckpoints
 from everlog.store.verifying import Verification
 from everlog.store.writing import Importable, Imported
+from everlog.subscriptions.policies import DEFAULT, Policy
+from everlog.subscriptions.rebuild import Swap
+from everlog.wire.transport import Transport
 
 
 class EventStore:
@@ -58,19 +73,26 @@ class EventStore:
     """Keys that name sets of streams."""
     snapshots: Snapshots
     """Stored states that shorten folds."""
+    subscriptions: Subscriptions
+    """What is known of durable subscriptions, and what failed in them."""
 
     def __init__(
         self,
         ledger: Ledger,
         *,
-        events: Iterable[type[Any]] = (),
+        events: Iterable[Known] = (),
         snapshots: SnapshotPolicy = "manual",
         max_offset_s: float = 60.0,
         seams: Seams | None = None,
+        checkpoints: OpenCheckpoints | None = None,
+        has_checkpoints: Callable[[], bool] | None = None,
+        strict: Iterable[str] = (),
     ) -> None:
         """Makes a store over a ledger that is open already, as `Ledger.of` opens one.
 
-        Programs use `EventStore.open`; this is for adapters of your own.
+        Programs use `EventStore.open`; this is for adapters of your own. `checkpoints` opens the
+        place of durable subscriptions, when it is first needed; without it there are none.
+        `has_checkpoints`: whether it is there already; who only looks does not make it.
         """
         here = portal()
         store = here.call(
@@ -80,6 +102,9 @@ class EventStore:
             snapshots=snapshots,
             max_offset_s=max_offset_s,
             seams=seams,
+            checkpoints=checkpoints,
+            has_checkpoints=has_checkpoints,
+            strict=list(strict),
         )
         self._hold(here, store)
 
@@ -87,9 +112,11 @@ class EventStore:
     def open(
         url: str | PathLike[str],
         *,
-        events: Iterable[type[Any]] = (),
+        events: Iterable[Known] = (),
         snapshots: SnapshotPolicy = "manual",
         max_offset_s: float = 60.0,
+        strict: Iterable[str] = (),
+        create: bool = True,
         clock: Callable[[], int] = wall_clock_ms,
         **options: Any,
     ) -> EventStore:
@@ -97,20 +124,33 @@ class EventStore:
 
         - `url`: `memory:`, `sqlite:///relative.db`, `sqlite:////absolute/path.db`, or a `Path`,
           which is that of a SQLite file; `postgresql://user@host/database`. A ledger that is not
-          there is created
-        - `events`: the classes that may be written, and into which records are decoded
+          there is created. `https://hub.example.com` is a store far away, without a log here: it
+          appends, reads, folds and follows; what it cannot raises `NotSupported` (to work while
+          the hub is away, and for read models, effects and imports, open a store here, and `sync`)
+        - `events`: the classes that may be written, and into which records are decoded; and the
+          upcasts of what was written before, see `upcast`
         - `snapshots`: `"manual"`; `"auto"`, which is `every(100)`; or `every(n)`
         - `max_offset_s`: how far ahead of the wall clock an imported record may be stamped, in
           seconds
+        - `strict`: as a hub: only this ledger appends to streams whose names begin so, and those
+          who synchronise with it do so through it; see `sync`
+        - `create`: False opens a ledger that is there, and raises `CannotOpen` where there is none
         - `clock`: the wall clock, in milliseconds since 1970
         - for SQLite, `durability="full"` (default: what has been appended survives a power cut) or
-          `"relaxed"`, and `timeout_s=30.0`, how long to wait for other processes' writes
+          `"relaxed"`, and `timeout_s=30.0`, how long to wait for other processes' writes; `views`,
+          where the read models of subscriptions are: `"same"` for the log's own file, or a path; by
+          default `app.views.db` beside `app.db`
         - for PostgreSQL, `schema="everlog"`; `migrate`: True brings an older ledger up to date,
           False changes nothing, else one is created where there is none; `timeout_s=30.0`, how long
-          to wait for other processes' writes and for a lost server; `readers=4`, how many
-          connections read at most; `pooler="transaction"` behind a proxy that pools so
+          to wait for other processes' writes and for a server that is lost or says nothing;
+          `readers=4`, how many connections read at most; `pooler="transaction"` behind a proxy that
+          pools so
 
-        Options can stand in the URL, too: `postgresql://app@db/app?schema=audit`.
+        - for a hub, `token`, as `everlog token create` has shown it; `allow_http=True` for
+          `http://` to another machine than this, where all on the way can read it;
+          `timeout_s=30.0`, how long to try while the hub is away
+
+        Options can stand in the URL, too, but for a hub: `postgresql://app@db/app?schema=audit`.
 
         Raises `InvalidInput` (such as `InvalidUrl`, `EventDefinitionError`, `UnknownEvent`,
         `EventAlreadyRegistered`), `NotSupported` where a driver is missing, and `CannotOpen` (or
@@ -127,6 +167,8 @@ class EventStore:
             events=events,
             snapshots=snapshots,
             max_offset_s=max_offset_s,
+            strict=strict,
+            create=create,
             clock=clock,
             **options,
         )
@@ -232,6 +274,230 @@ class EventStore:
         transaction = self._portal.here(self._store.transaction, connection, emit=emit)
         return Transaction(self._portal, transaction)
 
+    def subscription(
+        self,
+        name: str,
+        projector: Projector,
+        *,
+        version: int = 1,
+        from_: From | None = None,
+        on_error: Policy = DEFAULT,
+        slices: int = 1,
+        lease_s: float = 10.0,
+        effects_at_once: int = 16,
+        handler_timeout_s: float | None = None,
+    ) -> Subscription:
+        """Returns a durable run of a projector: `with` starts and stops a worker of it.
+
+        It catches up and then follows, record by record in order of position. How far it has got is
+        kept under its name, and moves in one transaction with what handlers write by `tx`: that
+        stands exactly once, whatever dies when. What they write elsewhere is done at least once.
+        For SQLite, `tx` is of a second file beside the log, `app.views.db` of `app.db`, so that
+        handlers may take their time; for PostgreSQL, of the log's database. In a SQLite store that
+        was opened with `views="same"` it is of the log's own file: there, appends wait while a
+        transaction is open, so a handler waits for nothing but `tx` behind its first `fetch`, and
+        fails with `HandlerHeldTransaction` when it has held the file for 50 ms.
+
+        - `version`: of the projection. Once `rebuild` has swapped another in, workers of this one
+          stop with `OtherVersion`
+        - `from_`: where it begins if there is none of this name yet: `"beginning"`, `"now"`, behind
+          a position, or behind a resume token. If it is not said, read models begin at the
+          beginning, and effects (`once`) from now on
+        - `on_error`: `retry(times=5)`, which tries again and parks in the end; `"park"`, `"skip"`
+          or `"stop"`, which do so at once. A parked record holds up its own stream and nothing else
+        - `slices`: into so many parts its streams are divided, for as many workers at most. It
+          stays what it was when the subscription was first started
+        - `lease_s`: so many seconds after its worker was last heard of, another one goes on
+        - `effects_at_once`: so many `once` handlers run side by side, each for another stream
+        - `handler_timeout_s`: a call of a handler that takes more seconds has failed, with
+          `HandlerTimedOut` as its cause: nothing stands that it wrote by `tx`, and `on_error` says
+          what follows. An `async def` one is cancelled; the thread of a `def` one is left behind,
+          without its `tx`. A `once` is *ambiguous* then, as after a crash. By default a call takes
+          as long as it takes, and the log warns of one after 60 s
+
+        Several processes may run the same name: one works, or one for each share of the slices.
+        One whose handlers are others than theirs waits until they have stopped, as in a rolling
+        deployment.
+        `on` and `all` handlers run as in `Projector`, several streams one after the other; records
+        of a `batch=` come one by one. A `state` is folded once a stream for records that are dealt
+        with together.
+
+        `once` handlers run beside it, for events that were born in this log behind where the
+        handler first ran. Each is written down as owed in the transaction in which the
+        checkpoint passes its record, as begun before it is called, and as ended afterwards: see
+        `Projector.once` and `store.subscriptions.effects`.
+
+        Raises `InvalidName`, `InvalidInput`, `EventDefinitionError` for a `once` that does not say
+        what to do after a crash, `UnknownEvent` for handlers of events that the store was not
+        given; on start `OtherVersion`, `StorageError`, `LogDiverged` for a token of another log,
+        and `InvalidInput` if this store runs the name with other handlers already.
+
+        >>> projector = Projector()
+        >>> @projector.on(EmailSet)
+        ... def keep(record: Record[EmailSet], tx: Tx) -> None:
+        ...     email = record.data.root
+        ...     tx.execute("CREATE TABLE IF NOT EXISTS emails (stream, email)")
+        ...     tx.execute("INSERT INTO emails VALUES (?, ?)", (record.stream, email))
+        >>> with store.subscription("emails", projector) as subscription:
+        ...     subscription.caught_up()
+        """
+        subscription = self._portal.call(
+            self._store.subscription,
+            name,
+            projector_of(projector),
+            version=version,
+            from_=from_,
+            on_error=on_error,
+            slices=slices,
+            lease_s=lease_s,
+            effects_at_once=effects_at_once,
+            handler_timeout_s=handler_timeout_s,
+        )
+        return Subscription(self._portal, subscription)
+
+    def sync(
+        self,
+        hub: EventStore | Transport | str,
+        *,
+        prefix: str | None = None,
+        relation: str | None = None,
+        token: str | None = None,
+        allow_http: bool = False,
+        out_of_scope: Literal["purge", "keep"] = "purge",
+    ) -> Sync:
+        """Returns what keeps this store in step with a hub: `with` starts and stops it.
+
+        What was written in either is in both. Each event is stored once in each, whatever is lost
+        on the way, in whatever order it comes, and however long one of them is away: this store
+        keeps its copy of the hub's order, verified by the hub's chain, and what is not in it is
+        offered again. So a hub that was set back to a backup gets back what it has lost. What
+        comes from the other is hydrated here (`once` never runs for it), and folds give the same
+        state in both.
+
+        To streams that the hub was opened with as `strict`, only the hub appends: an append here,
+        of aggregates, too, is made there, with its version, conflict and hooks, and returns the
+        record when it has come here. While the hub is away it raises `Offline`, and writes nothing.
+        If the hub has lost some of them, they have their old places again, or are orphans where
+        others have taken those: kept, and not folded; see `orphans`.
+
+        - `hub`: the URL of a hub, `https://hub.example.com` (`http://` for one on this machine), or
+          another open store, of any kind; an async one belongs to the same event loop
+        - `token`: what a hub far away knows this store by, as `everlog token create` has shown it;
+          it is in no log, error or URL
+        - `allow_http`: also `http://` to another machine, where all on the way can read it
+        - `prefix`, `relation`: only streams whose names begin so, and that are in this relation at
+          the hub, come here; what is written here goes to the hub in any case. When the relation
+          changes, or these, what is wanted now comes as a whole
+        - `out_of_scope`: what becomes of records here whose streams are not, or no longer, among
+          those, once the hub has them at or below its stable position: `"purge"`: their content
+          goes, once no durable subscription of this store needs it; position, id and hash stay, so
+          that the log still verifies, and if the stream comes into the scope again, so does the
+          content. `"keep"`: nothing goes. Nor does it where others synchronise with this store, or
+          it has more than one hub
+
+        A hub far away tells what is new at once, where nothing on the way holds that up. It may be
+        away for as long as it takes: this store goes on, and so does this when the hub is back.
+
+        Several may synchronise with one hub, and one with several. Raises `InvalidInput` for what
+        is no store or URL, and `NotSupported` without what reaches a URL
+        (`pip install 'everlog[client]'`); the rest is shown by `status()` and raised by `once()`.
+
+        >>> with EventStore.open("memory:", events=[UserCreated, EmailSet]) as hub:
+        ...     [record] = hub.append("user-2", UserCreated(email="joe@doe.com"))
+        ...     with store.sync(hub) as sync:
+        ...         sync.in_step()
+        ...     print([record.id for record in store.read("user-2")] == [record.id])
+        True
+        """
+        other = hub._store if isinstance(hub, EventStore) else hub
+        sync = self._portal.call(
+            self._store.sync,
+            other,
+            prefix=prefix,
+            relation=relation,
+            token=token,
+            allow_http=allow_http,
+            out_of_scope=out_of_scope,
+        )
+        return Sync(self._portal, sync)
+
+    def orphans(self, *, after: int = 0, limit: int = 1000) -> list[Record[Any]]:
+        """Returns records of strict streams that no fold has, as others have taken their places.
+
+        That happens where a hub was set back to a backup and went on before it got back what it had
+        lost. They are kept and never dropped: look at them, and append what is to be done.
+
+        In order of position, behind position `after`, at most `limit`.
+
+        >>> store.orphans()
+        []
+        """
+        return self._portal.run(self._store.orphans, after=after, limit=limit)
+
+    def rebuild(
+        self,
+        name: str,
+        projector: Projector,
+        *,
+        version: int,
+        swap: Swap,
+        from_: From = "beginning",
+        on_error: Policy = DEFAULT,
+        lease_s: float = 10.0,
+        handler_timeout_s: float | None = None,
+    ) -> Rebuild:
+        """Returns a new version of a subscription's projection, on its way beside the live one.
+
+        `with` starts and stops a worker that fills new tables under a checkpoint of its own,
+        `emails@2`, while the live version goes on. `rebuild.swap()` then puts it in the place
+        of the live version in one transaction, together with what `swap(tx)` does so that readers
+        find the new tables. From then on the new version is run by
+        `store.subscription(name, projector, version=2)`, and what has run the old one stops with
+        `OtherVersion`. The other way round, a rebuild to the version before goes on from where that
+        was left, in the tables that it had.
+
+        - `version`: another one than that which is live
+        - `swap`: renames tables, or sets what says which are read; all that it does by `tx` stands
+          with the swap, or not at all
+        - else as for `subscription`; it has as many slices as the live version. A `once` is never
+          run; declare it all the same: what its events owe by the time of the swap is owed then
+
+        Raises as `subscription`; on start `NotFound` without a subscription of this name, and
+        `OtherVersion` if this version is live already.
+
+        >>> def filling(table):
+        ...     projector = Projector()
+        ...
+        ...     @projector.state(user_reducer)
+        ...     def show(state: UserState, record: Record, tx: Tx) -> None:
+        ...         tx.execute(f"CREATE TABLE IF NOT EXISTS {table} (stream, email)")
+        ...         tx.execute(f"DELETE FROM {table} WHERE stream = ?", (record.stream,))
+        ...         tx.execute(f"INSERT INTO {table} VALUES (?, ?)", (record.stream, state.email))
+        ...
+        ...     return projector
+        >>> with store.subscription("users", filling("users")) as subscription:
+        ...     subscription.caught_up()
+        >>> def swap(tx: Tx) -> None:
+        ...     tx.execute("ALTER TABLE users RENAME TO users_1")
+        ...     tx.execute("ALTER TABLE users_2 RENAME TO users")
+        >>> with store.rebuild("users", filling("users_2"), version=2, swap=swap) as rebuild:
+        ...     rebuild.swap()
+        >>> with store.subscription("users", filling("users"), version=2) as subscription:
+        ...     subscription.caught_up()
+        """
+        rebuild = self._portal.call(
+            self._store.rebuild,
+            name,
+            projector_of(projector),
+            version=version,
+            swap=swap,
+            from_=from_,
+            on_error=on_error,
+            lease_s=lease_s,
+            handler_timeout_s=handler_timeout_s,
+        )
+        return Rebuild(self._portal, rebuild)
+
     def import_records(
         self,
         records: Iterable[Importable],
@@ -307,12 +573,29 @@ class EventStore:
             origin=origin,
         )
 
+    def event_from(
+        self, type: str, data: JsonValue, meta: JsonValue = None
+    ) -> tuple[object, object]:
+        """Returns an event of a registered type, and its meta, from JSON values.
+
+        For what comes from outside, such as a web hook or a person: validated by its class, and
+        refused if it has a field that the class has not. Nothing is written.
+
+        Raises `UnknownEvent`, `EventValidationError` naming every field, `NotPortable`, `TooLarge`.
+
+        >>> event, meta = store.event_from("user:email-set", "jane@acme.com")
+        >>> store.append("user-1", event, meta=meta)
+        [<Record 3 user:email-set of 'user-1' version 3 id ...>]
+        """
+        return self._portal.here(self._store.event_from, type, data, meta)
+
     @overload
     def read(
         self,
         stream: str | None = None,
         *,
         streams: Sequence[str] | None = None,
+        prefix: str | None = None,
         relation: str | None = None,
         types: Sequence[type[E]],
         after: int | str = 0,
@@ -328,6 +611,7 @@ class EventStore:
         stream: str | None = None,
         *,
         streams: Sequence[str] | None = None,
+        prefix: str | None = None,
         relation: str | None = None,
         types: Sequence[type[Any] | str] | None = None,
         after: int | str = 0,
@@ -342,6 +626,7 @@ class EventStore:
         stream: str | None = None,
         *,
         streams: Sequence[str] | None = None,
+        prefix: str | None = None,
         relation: str | None = None,
         types: Sequence[type[Any] | str] | None = None,
         after: int | str = 0,
@@ -352,6 +637,8 @@ class EventStore:
     ) -> Reading[Any]:
         """Reads records in order of position: of a stream, several, a relation, or all.
 
+        - `prefix`: the streams whose names begin so, as they are written: `%` and `*` stand for
+          themselves
         - `types`: only these, as classes or type names
         - `after`, `until`: only positions above, and up to and including, these; `after` may be a
           resume token, see `token`
@@ -374,6 +661,7 @@ class EventStore:
             self._store.read,
             stream,
             streams=streams,
+            prefix=prefix,
             relation=relation,
             types=types,
             after=after,
@@ -383,6 +671,72 @@ class EventStore:
             backwards=backwards,
         )
         return Reading(self._portal, reading)
+
+    @overload
+    def follow(
+        self,
+        *,
+        after: int | str = 0,
+        types: Sequence[type[E]],
+        stream: str | None = None,
+        prefix: str | None = None,
+        relation: str | None = None,
+    ) -> Following[E]: ...
+
+    @overload
+    def follow(
+        self,
+        *,
+        after: int | str = 0,
+        types: Sequence[type[Any] | str] | None = None,
+        stream: str | None = None,
+        prefix: str | None = None,
+        relation: str | None = None,
+    ) -> Following[Any]: ...
+
+    def follow(
+        self,
+        *,
+        after: int | str = 0,
+        types: Sequence[type[Any] | str] | None = None,
+        stream: str | None = None,
+        prefix: str | None = None,
+        relation: str | None = None,
+    ) -> Following[Any]:
+        """Follows the log: every record behind `after` in order of position, then those that come.
+
+        Each once, without a gap or repeat where the one goes over into the other, whichever process
+        appends. Nothing is read before it is iterated over, and then a page at a time.
+
+        - `after`: a position, or a resume token, see `token`
+        - `types`: only these, as classes or type names
+        - `stream`, `prefix`, `relation`: only one stream, those whose names begin so, or those in a
+          relation; one of the three. The streams of a relation are looked up for each page: of one
+          that joins, what the follower has already passed does not come any more, and of one that
+          leaves, nothing comes from then on
+
+        Raises `InvalidInput` for what cannot be asked, as `read` does. Following raises
+        `LogDiverged` if the log is not the one of the token, or becomes another on the way: nothing
+        is skipped. It raises `StorageError` where the place of the log fails, after `timeout_s` if
+        that may pass, and `StoreClosed` when the store is closed.
+
+        >>> for record in store.follow(after=1):
+        ...     print(record.position, record.data.root)
+        ...     if record.position == 3:
+        ...         break
+        ...     _ = store.append("user-1", EmailSet("jane@acme.com"))
+        2 jane@work.com
+        3 jane@acme.com
+        """
+        following = self._portal.call(
+            self._store.follow,
+            after=after,
+            types=types,
+            stream=stream,
+            prefix=prefix,
+            relation=relation,
+        )
+        return Following(self._portal, following)
 
     def token(self, record: Record[Any]) -> str:
         """Returns a resume token: with `after=` it goes on behind a record of this store.
@@ -424,6 +778,8 @@ class EventStore:
     def status(self, record: Record[Any]) -> Status:
         """Returns whether a record, from here or elsewhere, exists and is outdated here.
 
+        One whose content went still exists: its event is known.
+
         >>> created = store.read("user-1").first()
         >>> store.status(created)
         Status(exists=True, outdated=False)
@@ -432,6 +788,8 @@ class EventStore:
 
     def find(self, id: str) -> Record[Any] | None:
         """Returns the record of an event id, or None; raises `InvalidName`.
+
+        None, too, for one whose content went, as it is outside of the scope that is synchronised.
 
         >>> store.append("user-1", EmailSet("jane@home.com"), ids=["message-17"])
         [<Record 3 ...>]
@@ -610,7 +968,7 @@ class EventStore:
         """What this kind of store can do.
 
         >>> store.capabilities
-        Capabilities(durable=False, shared=False, backup=False, transactions=False)
+        Capabilities(durable=False, shared=False, backup=False, transactions=False, whole=True)
         """
         return self._store.capabilities
 
@@ -630,6 +988,157 @@ class EventStore:
         2
         """
         return self._portal.run(self._store.info)
+
+    def streams(
+        self, *, prefix: str | None = None, after: str | None = None, limit: int = 1000
+    ) -> list[StreamInfo]:
+        """Returns which streams there are, in order of their names, each by its last record.
+
+        - `prefix`: those whose names begin so
+        - `after`: those behind this name: that of the last one, to go on
+        - `limit`: so many at most
+
+        Each costs a look into an index, however many records it has. Raises `InvalidInput` for what
+        cannot be asked, `NotSupported` for a ledger that cannot tell.
+
+        >>> [(each.stream, each.version) for each in store.streams()]
+        [('user-1', 2)]
+        """
+        return self._portal.run(self._store.streams, prefix=prefix, after=after, limit=limit)
+
+    def export(
+        self,
+        file: File,
+        *,
+        format: Format = "ndjson",
+        stream: str | None = None,
+        prefix: str | None = None,
+        relation: str | None = None,
+        types: Sequence[type[Any] | str] | None = None,
+        after: int | str = 0,
+        until: int | None = None,
+        as_of: datetime | str | None = None,
+        replace: bool = False,
+        progress: Progress | None = None,
+    ) -> Exported:
+        """Writes the log, or a part of it, to a file, in order of position and constant memory.
+
+        - `file`: a path, whose file appears when it is whole, readable by its owner alone; or a
+          file that is open in binary mode
+        - `format`: `"ndjson"`, our own, a record a line, from which `import_file` makes the same
+          records, hash for hash; `"cloudevents"`: CloudEvents 1.0, one a line, which everlog reads
+          as well as its own, and `"cloudevents-batch"`: the same as one list; `"original"`: as the
+          TypeScript library has them, which knows no schema and no cause
+        - which records, as in `read`; `replace`: whether the file may be there already
+        - `progress(done, total)` is called after every page, with positions
+
+        Raises `InvalidInput` for what cannot be asked, `CannotOpen` for a file that is there or
+        cannot be made, `StorageFailed` if writing it fails; then no file is left behind.
+
+        >>> store.export("users.ndjson", stream="user-1")
+        Exported(records=2, left_out=0, position=2)
+        """
+        if progress is None:
+            return self._portal.run(
+                self._store.export,
+                file,
+                format=format,
+                stream=stream,
+                prefix=prefix,
+                relation=relation,
+                types=types,
+                after=after,
+                until=until,
+                as_of=as_of,
+                replace=replace,
+            )
+
+        async def export(caller: Caller) -> Exported:
+            def tell(done: int, total: int) -> None:
+                caller.tell(progress, done, total)
+
+            return await self._store.export(
+                file,
+                format=format,
+                stream=stream,
+                prefix=prefix,
+                relation=relation,
+                types=types,
+                after=after,
+                until=until,
+                as_of=as_of,
+                replace=replace,
+                progress=tell,
+            )
+
+        return self._portal.serve(export)
+
+    def import_file(
+        self,
+        file: File,
+        *,
+        format: Format | None = None,
+        emit: bool = True,
+        batch: str | None = None,
+        max_offset_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> ImportedFile:
+        """Takes in the records of a file, in its order and constant memory; see `import_records`.
+
+        Of what everlog has written as NDJSON or CloudEvents, they are the same as where they come
+        from, hash for hash. Other programs' CloudEvents, and records of the original, are born
+        here: their order and times stay. An import can be repeated, and goes on where another was
+        cut short. Types need not be known, and data is not compared with any class.
+
+        - `file`: a path, or a file that is open in binary mode
+        - `format`: as for `export`; if it is not said, it is found out
+        - `progress(done, total)` is called again and again, with bytes; total is 0 for a pipe
+
+        Raises `CannotOpen` for a file that cannot be read, `InvalidInput` with the line for what is
+        no event, and what `import_records` raises; what came before stays.
+
+        >>> exported = store.export("users.ndjson")
+        >>> with EventStore.open("memory:") as copy:
+        ...     copy.import_file("users.ndjson")
+        ImportedFile(stored=2, known=0, left_out=0)
+        """
+        if progress is None:
+            return self._portal.run(
+                self._store.import_file,
+                file,
+                format=format,
+                emit=emit,
+                batch=batch,
+                max_offset_s=max_offset_s,
+            )
+
+        async def import_file(caller: Caller) -> ImportedFile:
+            def tell(done: int, total: int) -> None:
+                caller.tell(progress, done, total)
+
+            return await self._store.import_file(
+                file,
+                format=format,
+                emit=emit,
+                batch=batch,
+                max_offset_s=max_offset_s,
+                progress=tell,
+            )
+
+        return self._portal.serve(import_file)
+
+    def diagnose(self, *, verify: bool = False) -> list[Finding]:
+        """Returns what is wrong with the ledger, its place and its subscriptions, the worst first.
+
+        Such as subscriptions that are stuck, far behind or run by nobody, effects that wait for a
+        person, clocks that differ, records that a hub does not take, settings with which a power
+        cut loses something, and builds of SQLite with a known fault. An empty list: nothing was
+        found. Changes nothing. `verify`: look for damage, too, which takes as long as `verify()`.
+
+        >>> store.diagnose(verify=True)
+        []
+        """
+        return self._portal.run(self._store.diagnose, verify=verify)
 
     def observe(self, record: Record[Any] | str) -> None:
         """Makes what is appended here from now on created after a record or stamp from elsewhere.
@@ -669,6 +1178,9 @@ class EventStore:
     def backup(self, path: str) -> None:
         """Writes a consistent copy to a new file while the store is in use.
 
+        With `views="same"` it has the read models, too, and how far they have got. Otherwise those
+        are in another file, which can be built anew from the log.
+
         Never copy the file of an open SQLite store by other means. Raises `CannotOpen` if the file
         exists or cannot be written, `NotSupported` for a store that has no file.
 
@@ -679,6 +1191,22 @@ class EventStore:
         True
         """
         self._portal.run(self._store.backup, path)
+
+    def begin_epoch(self) -> str:
+        """Begins another life of the ledger, and returns it: 16 hex characters, see `info`.
+
+        For a hub that was restored from a backup, or a replica that takes its place: before others
+        reach it. Stores that synchronise with it follow the latest epoch that they have met, and
+        refuse an older one with `StaleUpstream`: the hub of before, should it come back. Resume
+        tokens and subscriptions go on, if what they have read is still there; otherwise they raise
+        `LogDiverged`. Other processes that have the ledger open have to open it again. Raises
+        `StorageError`.
+
+        >>> before = store.info().epoch
+        >>> store.begin_epoch() == store.info().epoch > before
+        True
+        """
+        return self._portal.run(self._store.begin_epoch)
 
     def close(self, *, timeout_s: float = 30.0) -> None:
         """Waits for what is being written, and for hooks so long; then lets go of all.
@@ -718,6 +1246,7 @@ class EventStore:
         self._saver = BlockingSaver(here, store)
         self.relations = Relations(here, store.relations)
         self.snapshots = Snapshots(here, store.snapshots, self._saver)
+        self.subscriptions = Subscriptions(here, store.subscriptions)
 
 
 IMPORT_BLOCK = 100

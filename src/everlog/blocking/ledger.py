@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from everlog.blocking.portal import Portal, portal
+from everlog.blocking.upstreams import Upstreams
 from everlog.core.record import StoredRecord
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Head, Identity
@@ -61,6 +62,11 @@ class Ledger:
         """What this adapter can do."""
         return self._ledger.capabilities
 
+    @property
+    def upstreams(self) -> Upstreams:
+        """What this ledger knows of those that it synchronises with."""
+        return Upstreams(self._portal, self._ledger.upstreams)
+
     def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
         """Writes requests in one transaction, each judged on its own, in order.
 
@@ -79,7 +85,8 @@ class Ledger:
 
         Without a cursor it begins, and fixes the selection's end at the head and its relation's
         streams as they are now; pass the returned selection and cursor for the next page. All pages
-        together are one consistent prefix of the log. A page holds no resource.
+        together are one consistent prefix of the log, but for what becomes a tombstone meanwhile.
+        Tombstones are left out, unless the selection says otherwise. A page holds no resource.
 
         Raises `LogDiverged` if the log that the page was read from has not the place that the
         selection has `seen`: it is another history, and other records stand at its positions.
@@ -97,7 +104,10 @@ class Ledger:
         return self._portal.run(self._ledger.fold_from, selection, key, size=size)
 
     def find(self, ids: Sequence[str]) -> Sequence[StoredRecord | None]:
-        """Returns the records of these event ids, None where there is none, in order."""
+        """Returns the records of these event ids, None where there is none, in order.
+
+        Also what stays of those whose content went: see `StoredRecord.is_tombstone`.
+        """
         return self._portal.run(self._ledger.find, ids)
 
     def overtaken(self, stream: str, register: str, place: tuple[str, str]) -> bool:

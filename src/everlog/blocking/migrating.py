@@ -28,7 +28,7 @@ def migrate(url: str | PathLike[str], *, dry_run: bool = False, **options: Any) 
     ...     url = server.new_database()
     ...     print([step.name for step in migrate(url)])
     ...     print([step.name for step in migrate(url)])
-    ['ledger']
+    ['ledger', 'subscriptions', 'sync']
     []
     """
     return portal().run(migrating.migrate, url, dry_run=dry_run, **options)
@@ -49,7 +49,10 @@ def migration_script(
     Raises what `migrate` raises, and `InvalidInput` for what can be no name of a role.
 
     >>> script = migration_script("postgresql://?schema=audit", whole=True, grant_to="app")
-    >>> print(*[line for line in script.splitlines() if "records TO" in line])
+    >>> for line in script.splitlines():
+    ...     if "records TO" in line:
+    ...         print(line)
     GRANT SELECT, INSERT ON "audit".records TO "app";
+    GRANT UPDATE (nonce, data, meta) ON "audit".records TO "app";
     """
     return portal().run(migrating.migration_script, url, whole=whole, grant_to=grant_to, **options)

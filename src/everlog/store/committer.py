@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 from everlog.core.sequencer import Append, Import, Placed, ids_of
+from everlog.core.taking import Hold, Purge, Restamp, Take
 from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown, Unreachable
 from everlog.ports.ledger import Ledger, Outcome, Request
 from everlog.ports.owner import Owner
@@ -133,7 +134,7 @@ class Committer:
             if queued.future.cancelled():
                 self._queue.popleft()
                 continue
-            if isinstance(queued.request, Elsewhere):
+            if isinstance(queued.request, (Elsewhere, Restamp, Purge)):  # alone
                 return batch or [self._queue.popleft()]
             count, weight = _weight(queued.request)
             if batch and (events + count > BATCH_EVENTS or size + weight > BATCH_BYTES):
@@ -225,7 +226,7 @@ def _fail(queued: _Queued, error: BaseException, *, cause: BaseException | None 
 
 def _unknown(request: Request | Elsewhere) -> OutcomeUnknown:
     asked = request.request if isinstance(request, Elsewhere) else request
-    return OutcomeUnknown(ids_of([asked]) if isinstance(asked, (Append, Import)) else [])
+    return OutcomeUnknown(ids_of([asked]) if isinstance(asked, (Append, Import, Take)) else [])
 
 
 def _weight(request: Request) -> tuple[int, int]:
@@ -236,7 +237,9 @@ def _weight(request: Request) -> tuple[int, int]:
             [event] = events
             return 1, len(event.data) + len(event.meta)
         return len(events), sum(len(event.data) + len(event.meta) for event in events)
-    if isinstance(request, Import):
+    if isinstance(request, (Import, Take)):
         records = request.records
         return len(records), sum(len(record.data) + len(record.meta) for record in records)
+    if isinstance(request, Hold):
+        return len(request.held), sum(len(held.record or "") for held in request.held)
     return 1, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,13 @@ from everlog.core.reducer import Reducer
 from everlog.core.selection import PAGE_RECORDS, Order, Selection, page_records
 from everlog.core.snapshot import PutSnapshot, Snapshot, SnapshotKey, seal, unseal
 from everlog.core.state import state_codec
-from everlog.errors import EventDefinitionError, InvalidInput, SnapshotError, StorageError
+from everlog.errors import (
+    ContentGone,
+    EventDefinitionError,
+    InvalidInput,
+    SnapshotError,
+    StorageError,
+)
 from everlog.ports.ledger import Ledger
 from everlog.store.committer import Committer
 
@@ -70,6 +77,8 @@ class Folded(Generic[S]):
     """Makes a snapshot of exactly this state, to be stored; None where it cannot have one."""
     read: int
     """How many of them were read and did not come from a snapshot."""
+    unfoldings: int = 0
+    """That of the start of its fold."""
 
 
 def fold_of_reducer(reducer: Reducer[S]) -> Fold[S]:
@@ -131,7 +140,7 @@ def scope_of(selection: Selection) -> str | None:
     return None
 
 
-def key_of(fold: Fold[Any], selection: Selection) -> SnapshotKey | None:
+def key_of(fold: Fold[Any], selection: Selection, registry: Registry) -> SnapshotKey | None:
     """Returns what a snapshot of the fold is found by; None where it cannot have one.
 
     Raises `SnapshotError` for a state that has no codec.
@@ -144,9 +153,15 @@ def key_of(fold: Fold[Any], selection: Selection) -> SnapshotKey | None:
         scope=scope,
         reducer=fold.name,
         reducer_version=fold.version,
-        shape=state_codec(fold.state_type).shape,
+        shape=_shape(fold, registry.evolution(selection.types)),
         filter="" if selection.types is None else "\n".join(sorted(set(selection.types))),
     )
+
+
+def _shape(fold: Fold[Any], evolution: str) -> str:
+    """Returns what a state is made like: by its type, and by what its records are read as."""
+    shape = state_codec(fold.state_type).shape
+    return hashlib.sha256((shape + evolution).encode()).hexdigest()[:32] if evolution else shape
 
 
 class Folder:
@@ -176,15 +191,9 @@ class Folder:
     ) -> Folded[S] | None:
         """Returns the state after the selected records, then the pending ones; None if neither.
 
-        Raises `EventDefinitionError` if another fold of the same name and version was seen before:
-        they would share snapshots.
+        Raises as `check`, and `ContentGone` for a whole stream of which a part went.
         """
-        first = self._names.setdefault((fold.name, fold.version), fold.source)
-        if first != fold.source:
-            raise EventDefinitionError(
-                f"{first} and {fold.source} are both named {fold.name!r}, version {fold.version}; "
-                "give one of them another name: snapshots are stored under it"
-            )
+        self.check(fold)
         folded = await self._fold(fold, selection._replace(order=Order.CREATED))
         if (
             folded is not None
@@ -204,13 +213,25 @@ class Folder:
             return Folded(state, len(pending), 0, None, 0)
         return replace(folded, state=state, count=folded.count + len(pending), snapshot=None)
 
+    def check(self, fold: Fold[Any]) -> None:
+        """Raises `EventDefinitionError` if another fold of the same name and version was seen.
+
+        They would share snapshots.
+        """
+        first = self._names.setdefault((fold.name, fold.version), fold.source)
+        if first != fold.source:
+            raise EventDefinitionError(
+                f"{first} and {fold.source} are both named {fold.name!r}, version {fold.version}; "
+                "give one of them another name: snapshots are stored under it"
+            )
+
     async def put(self, fold: Fold[S], folded: Folded[S]) -> Snapshot:
         """Stores a snapshot of the state; raises `SnapshotError` if it would not be faithful."""
         if folded.snapshot is None:
             raise SnapshotError("there is no snapshot of a state with pending events")
         state = state_codec(fold.state_type).encode(folded.state)
         snapshot = seal(replace(folded.snapshot(), state=state))
-        await self._committer.commit(PutSnapshot(snapshot))
+        await self._committer.commit(PutSnapshot(snapshot, folded.unfoldings))
         return snapshot
 
     async def _fold(self, fold: Fold[S], selection: Selection) -> Folded[S] | None:
@@ -229,7 +250,7 @@ class Folder:
             else:
                 count, version = snapshot.count, snapshot.version
                 last = (snapshot.created, snapshot.id)
-        before = count
+        before, pages = count, 1
         step, registry = fold.step, self._registry
         until = page.selection.until or 0
         while True:
@@ -242,23 +263,38 @@ class Folder:
                 self._observe(max(map(RECORDED, page.records)))
             if page.cursor is None:
                 break
+            pages += 1
             page = await self._ledger.read(
                 page.selection, cursor=page.cursor, size=page_records(page.selection)
             )
+        if pages > 1 and await self._ledger.upstreams.unfoldings() != start.unfoldings:
+            # The first pages may have what the others left out, or lack what took its place.
+            return await self._fold(fold, selection)
         if count == 0:
             return None
+        if count < version and selection.types is None and selection.streams is not None:
+            # Something is missing: an orphan or what was stamped anew, as a rule.
+            await self._require_whole(selection.streams)
         taken = None
         if key is not None and selection.as_of is None:
             created, id = last
             place = (key, until, created, id, version, count, start.revision, "")
             taken = partial(Snapshot, *place)
-        return Folded(state, count, version, taken, count - before)
+        return Folded(state, count, version, taken, count - before, start.unfoldings)
+
+    async def _require_whole(self, streams: Sequence[str]) -> None:
+        if len(streams) > 1:
+            return
+        [stream] = streams
+        position = await self._ledger.upstreams.first_tombstone(stream)
+        if position is not None:
+            raise ContentGone(stream, position)
 
     def _key_or_none(self, fold: Fold[Any], selection: Selection) -> SnapshotKey | None:
         if fold.state_type in self._without_snapshots:
             return None
         try:
-            return key_of(fold, selection)
+            return key_of(fold, selection, self._registry)
         except SnapshotError:
             self._without_snapshots.add(fold.state_type)
             return None

@@ -29,7 +29,7 @@ async def migrate(
     ...     url = server.new_database()
     ...     print([step.name for step in await migrate(url)])
     ...     print([step.name for step in await migrate(url)])
-    ['ledger']
+    ['ledger', 'subscriptions', 'sync']
     []
     """
     return await connect.migrate(url, dry_run=dry_run, options=options)
@@ -50,7 +50,10 @@ async def migration_script(
     Raises what `migrate` raises, and `InvalidInput` for what can be no name of a role.
 
     >>> script = await migration_script("postgresql://?schema=audit", whole=True, grant_to="app")
-    >>> print(*[line for line in script.splitlines() if "records TO" in line])
+    >>> for line in script.splitlines():
+    ...     if "records TO" in line:
+    ...         print(line)
     GRANT SELECT, INSERT ON "audit".records TO "app";
+    GRANT UPDATE (nonce, data, meta) ON "audit".records TO "app";
     """
     return await connect.migration_script(url, whole=whole, grant_to=grant_to, options=options)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
+from everlog.core.stream import check_name
 from everlog.errors import InvalidInput
 from everlog.store.folding import every
 
@@ -22,6 +23,16 @@ class Closable(Protocol):
 
 
 T = TypeVar("T", bound=Closable)
+
+
+def check_strict(strict: Iterable[str]) -> tuple[str, ...]:
+    """Returns the beginnings of streams' names; raises `InvalidInput`."""
+    if isinstance(strict, str):
+        raise InvalidInput(f"strict= is a list of how streams' names begin: [{strict!r}]")
+    prefixes = tuple(strict)
+    for prefix in prefixes:
+        check_name("strict prefix", prefix)
+    return tuple(sorted(set(prefixes)))
 
 
 class Opening(Generic[T]):

@@ -122,6 +122,7 @@ def select(
     *,
     stream: str | None = None,
     streams: Sequence[str] | None = None,
+    prefix: str | None = None,
     relation: str | None = None,
     types: Sequence[type[Any] | str] | None = None,
     after: int | str = 0,
@@ -133,11 +134,18 @@ def select(
     """Returns a checked selection; raises `InvalidInput` saying which argument is wrong."""
     given = [
         name
-        for name, value in (("stream", stream), ("streams", streams), ("relation", relation))
+        for name, value in (
+            ("stream", stream),
+            ("streams", streams),
+            ("prefix", prefix),
+            ("relation", relation),
+        )
         if value is not None
     ]
     if len(given) > 1:
-        raise InvalidInput(f"pass one of stream, streams and relation, not {' and '.join(given)}")
+        raise InvalidInput(
+            f"pass one of stream, streams, prefix and relation, not {' and '.join(given)}"
+        )
     if stream is not None:
         streams = (stream,)
     elif isinstance(streams, str):
@@ -149,12 +157,15 @@ def select(
         streams=None
         if streams is None
         else tuple(dict.fromkeys(check_name("stream", name) for name in streams)),
+        prefix=None if prefix is None else check_name("stream prefix", prefix),
         relation=None if relation is None else check_name("relation", relation),
-        types=None if types is None else tuple(registry.name_of(entry) for entry in types),
+        types=None
+        if types is None
+        else tuple(dict.fromkeys(name for entry in types for name in registry.names_of(entry))),
         after=position,
-        until=None if until is None else _whole("until", until),
+        until=None if until is None else whole("until", until),
         as_of=None if as_of is None else moment_bound(as_of, where="as_of"),
-        limit=None if limit is None else _whole("limit", limit),
+        limit=None if limit is None else whole("limit", limit),
         backwards=bool(backwards),
         seen=seen,
     )
@@ -165,7 +176,7 @@ def place_of(after: int | str) -> tuple[int, ResumeToken | None]:
     if isinstance(after, str):
         seen = decode(after)
         return seen.position, seen
-    return _whole("after", after), None
+    return whole("after", after), None
 
 
 def check_timeout(timeout_s: float) -> None:
@@ -176,7 +187,8 @@ def check_timeout(timeout_s: float) -> None:
         raise InvalidInput(f"timeout_s={timeout_s} must be from 0 to 86400 seconds")
 
 
-def _whole(name: str, value: object) -> int:
+def whole(name: str, value: object) -> int:
+    """Returns a position or count; raises `InvalidInput` for what is none."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise InvalidInput(f"{name}={value!r} must be a whole number from 0")
     return value

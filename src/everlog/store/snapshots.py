@@ -95,7 +95,8 @@ class Snapshots:
         """
         selection = self._select(stream, relation, types)
         fold = self._fold_of(reducer, selection)
-        key_of(fold, selection)  # says by raising what an automatic snapshot passes over
+        # Says by raising what an automatic snapshot passes over.
+        key_of(fold, selection, self._registry)
         folded = await self._folder.fold(fold, selection)
         if folded is None:
             raise NotFound(f"{scope_of(selection)} has no events to take a snapshot of")
@@ -142,7 +143,7 @@ class Snapshots:
         """
         selection = self._select(stream, relation, types)
         fold = self._fold_of(reducer, selection)
-        key = key_of(fold, selection)
+        key = key_of(fold, selection, self._registry)
         found: Snapshot | None = None if key is None else await self._ledger.find_snapshot(key)
         if found is None:
             return None

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from everlog.core.chain import GENESIS, HASH_BYTES, HYDRATED, OUTDATED, link
-from everlog.core.record import StoredRecord, computed_hash
+from everlog.core.chain import FLAGS, GENESIS, HASH_BYTES, HYDRATED, ORPHAN, RESTAMPED, link
+from everlog.core.record import StoredRecord, computed_hash, tombstone_of
 from everlog.core.selection import Selection
 from everlog.core.sequencer import EMPTY, Head, Identity
 from everlog.core.stamp import is_stamp
@@ -50,6 +50,8 @@ class Verification:
     """The chain that they give, in hex."""
     problems: tuple[Problem, ...]
     """What contradicts itself; at most 100."""
+    tombstones: int = 0
+    """Of how many of them the content went, so that their hash was taken as it is stored."""
 
     @property
     def ok(self) -> bool:
@@ -69,7 +71,7 @@ async def verify(ledger: Ledger, progress: Callable[[int, int], None] | None) ->
     except DAMAGE as error:
         check.found(None, f"the head cannot be read: {error}")
     # As if a first page had fixed its end: that asks for the head, which may be what is damaged.
-    selection, cursor = Selection(until=check.until, resolved=True), None
+    selection, cursor = Selection(until=check.until, resolved=True, tombstones=True), None
     async with OwnThread() as thread:
         while True:
             try:
@@ -88,13 +90,15 @@ async def verify(ledger: Ledger, progress: Callable[[int, int], None] | None) ->
         check.problems.extend(await ledger.check())
     except DAMAGE as error:
         check.found(None, f"the storage cannot be checked: {error}")
-    return Verification(check.count, check.chain.hex(), tuple(check.problems[:MAX_PROBLEMS]))
+    problems = tuple(check.problems[:MAX_PROBLEMS])
+    return Verification(check.count, check.chain.hex(), problems, check.tombstones)
 
 
 async def _find_unreadable(ledger: Ledger, check: _Check, first: Exception) -> None:
     """Goes on record by record up to the first that cannot be read."""
     while check.position < check.until:
-        here = Selection(after=check.position, until=check.position + 1, resolved=True)
+        after = check.position
+        here = Selection(after=after, until=after + 1, resolved=True, tombstones=True)
         try:
             page = await ledger.read(here, size=1)
         except DAMAGE as error:
@@ -113,6 +117,7 @@ class _Check:
     head: Head | None = None
     until: int = _END
     count: int = 0
+    tombstones: int = 0
     position: int = 0
     chain: bytes = GENESIS
     recorded: str = ""
@@ -171,17 +176,16 @@ class _Check:
         self.position = at
         if at != last + 1:
             self.found(at, f"follows position {last}: something is missing before it")
-        version = self.versions.get(record.stream, 0) + 1
+        orphan = type(record.flags) is int and bool(record.flags & ORPHAN)
+        version = self.versions.get(record.stream, 0) + (not orphan)
         if record.version != version:
             self.found(at, f"has version {record.version} in its stream, expected {version}")
         if type(record.version) is int:
             self.versions[record.stream] = record.version
-        try:
-            hashed = computed_hash(record)
-        except DAMAGE:
-            hashed = b""
-        if hashed != record.hash:
-            self.found(at, "its content or envelope does not match its hash")
+        if record == tombstone_of(record):
+            self.tombstones += 1  # the chain still tells if its hash was changed
+        else:
+            self._hash(record)
         try:
             chain = link(self.chain, record.hash, version=record.version, flags=record.flags)
         except DAMAGE:
@@ -190,14 +194,24 @@ class _Check:
             self.found(at, "the chain breaks here")
         if type(record.chain) is bytes:
             self.chain = record.chain  # so that one break is one finding, and not all after it
-        if record.flags & ~(HYDRATED | OUTDATED):
+        if record.flags & ~FLAGS:
             self.found(at, f"has unknown flags {record.flags}")
         self._times(record)
+
+    def _hash(self, record: StoredRecord) -> None:
+        try:
+            hashed = computed_hash(record)
+        except DAMAGE:
+            hashed = b""
+        if hashed != record.hash:
+            self.found(record.position, "its content or envelope does not match its hash")
 
     def _times(self, record: StoredRecord) -> None:
         """Checks what no hash holds: when it was recorded, and by whose clock."""
         at = record.position
-        if not is_stamp(record.recorded) or record.recorded <= self.recorded:
+        # A clock that ran ahead is set back where its events are stamped anew.
+        before = "" if record.flags & RESTAMPED else self.recorded
+        if not is_stamp(record.recorded) or record.recorded <= before:
             self.found(at, "its time of recording is not after the one before it")
         elif record.recorded[16:] != self.identity.node:
             self._once(at, "was recorded by another node than the ledger's")

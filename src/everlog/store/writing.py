@@ -11,10 +11,12 @@ from typing import Any, TypeAlias
 
 from everlog.core.event import Registry
 from everlog.core.record import Record, StoredRecord
-from everlog.core.sequencer import Append, Import, Placed, check_import
+from everlog.core.relation import Relate
+from everlog.core.sequencer import Append, Import, Placed, Placing, check_import
 from everlog.core.stream import check_name
-from everlog.errors import InvalidInput
-from everlog.ports.ledger import Joined, Outcome
+from everlog.core.taking import Keeping, Restamp, Take, Taken
+from everlog.errors import InvalidInput, NotSupported
+from everlog.ports.ledger import Joined, Ledger, Outcome
 from everlog.ports.owner import Owner
 from everlog.ports.staying import to_its_end
 from everlog.store.committer import Committer, Elsewhere
@@ -23,6 +25,7 @@ from everlog.store.observing import Observed
 from everlog.store.own_thread import OwnThread
 from everlog.subscriptions.causation import inside_handler
 from everlog.subscriptions.projector import Appended
+from everlog.sync.forwarding import Forwarding
 
 Importable: TypeAlias = Record[Any] | StoredRecord
 
@@ -61,7 +64,11 @@ class Writing:
         hooks: Hooks,
         observed: Observed,
         owner: Owner,
+        forwarding: Forwarding,
+        ledger: Ledger,
     ) -> None:
+        self._ledger = ledger
+        self._forwarding = forwarding
         self._registry = registry
         self._committer = committer
         self._hooks = hooks
@@ -72,12 +79,26 @@ class Writing:
         self, request: Append, *, emit: bool, batch: str | None
     ) -> tuple[list[Record[Any]], list[asyncio.Task[None]]]:
         """Returns the records of all events of the request, and the hooks to wait for."""
+        if not self._forwarding.is_loaded:
+            await self._forwarding.load()
+        hub = self._forwarding.hub_of(event.stream for event in request.events)
+        if hub is not None:
+            return await self._forward(hub, request), []
         committing, records, hooks = self._begin(request, emit=emit, batch=batch)
         placed = await committing
         assert isinstance(placed, Placed)
         if not placed.new:  # a retry
             records = [Record(row, self._registry) for row in placed.records]
         return records, to_wait_for(hooks)
+
+    async def _forward(self, hub: str, request: Append) -> list[Record[Any]]:
+        """Appends at the hub, whose hooks are told of it as new, and ours as hydrated."""
+        rows = await self._forwarding.append(hub, request)
+        for row in rows:  # which may be nowhere here
+            self._observed.take(row.created)
+        if request.relations:
+            await self._committer.commit(Relate(add=request.relations))
+        return [Record(row, self._registry) for row in rows]
 
     async def take_in(
         self,
@@ -105,6 +126,27 @@ class Writing:
                 known += len(placed.records) - len(placed.new)
         return Imported(stored, known)
 
+    async def take(self, request: Take, *, leave: asyncio.Event | None = None) -> Taken:
+        """Takes in what another ledger gave, each record judged on its own; runs hooks of the new.
+
+        Who is cancelled meanwhile leaves it to its end. `leave`: while it is set, hooks are not
+        waited for: one of them waits for this.
+        """
+        committing, _, hooks = self._begin(request, emit=True, batch=None)
+        taken = await committing
+        assert isinstance(taken, Taken)
+        await run_out(to_wait_for(hooks), leave=leave)
+        return taken
+
+    async def keep(self, request: Keeping | Restamp) -> int:
+        """Changes what is known of an upstream; returns of how many records."""
+        before = await self._ledger.head() if isinstance(request, Restamp) else None
+        changed = await self._committer.commit(request)
+        assert isinstance(changed, int)
+        if before is not None:
+            self._observed.set_back((await self._ledger.head()).clock, before.clock)
+        return changed
+
     async def join(
         self,
         joined: Joined,
@@ -118,6 +160,14 @@ class Writing:
         `took_effect` is told of the records and whether they are new, also if the caller has been
         cancelled meanwhile. Who is cancelled while it is queued takes it back; later, stays.
         """
+        streams = [] if request is None else [event.stream for event in request.events]
+        if streams and not self._forwarding.is_loaded:
+            await self._forwarding.load()
+        if self._forwarding.hub_of(streams) is not None:
+            raise NotSupported(
+                f"stream {streams[0]!r} is one to which only the hub appends: its events cannot "
+                "join a transaction here; append them by `store.append`"
+            )
         context = copy_context()
         hooks: list[asyncio.Task[None]] = []
 
@@ -137,7 +187,7 @@ class Writing:
         return to_wait_for(hooks)
 
     def _begin(
-        self, request: Append | Import, *, emit: bool, batch: str | None
+        self, request: Placing, *, emit: bool, batch: str | None
     ) -> tuple[asyncio.Future[Outcome], list[Record[Any]], list[asyncio.Task[None]]]:
         """Returns what will become of the request; with it come new records and started hooks."""
         if batch is not None:
@@ -147,7 +197,7 @@ class Writing:
         hooks: list[asyncio.Task[None]] = []
 
         def then(outcome: object) -> None:
-            assert isinstance(outcome, Placed)
+            assert isinstance(outcome, (Placed, Taken))
             new = outcome.new
             if new:
                 registry = self._registry
@@ -164,10 +214,22 @@ def to_wait_for(hooks: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
     return [] if hooks and inside_handler() else hooks
 
 
-async def run_out(hooks: Sequence[asyncio.Task[None]]) -> None:
-    """Waits for hooks. They are tasks of their own: a cancelled caller does not end them."""
-    if hooks:
+async def run_out(
+    hooks: Sequence[asyncio.Task[None]], *, leave: asyncio.Event | None = None
+) -> None:
+    """Waits for hooks, until `leave` is set.
+
+    They are tasks of their own: a cancelled caller does not end them.
+    """
+    if hooks and leave is None:
         await asyncio.wait(hooks)
+    elif hooks and leave is not None:
+        ended = [asyncio.ensure_future(each) for each in (asyncio.wait(hooks), leave.wait())]
+        try:
+            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in ended:
+                each.cancel()
 
 
 async def _chunks(

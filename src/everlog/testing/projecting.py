@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Self, cast
 
 from everlog.core.record import Record
+from everlog.core.reducer import Reducer
 from everlog.subscriptions.calling import call, name_of
 from everlog.subscriptions.projector import Appended, Projector
 from everlog.testing.history import History
@@ -30,14 +31,16 @@ class Call:
 
     handler: Callable[..., Any]
     arguments: tuple[Any, ...]
-    """A record; of a batch handler, the records; of a callback, the record and what came of it."""
+    """A record; of a batch handler, the records; of a `state` handler, the state and the record; of
+    a callback, the record and what came of it."""
 
 
 class ProjectorScenario:
     """A test of one projector; made by `scenario(projector)`.
 
     Handlers run in an event loop of their own, to their end, before `when` returns: no waiting, and
-    no use for a store that was opened elsewhere.
+    no use for a store that was opened elsewhere. A `state` handler is called for each record, with
+    the state of its stream as all records that were told make it.
 
     >>> projector = Projector()
     >>> @projector.once(UserCreated)
@@ -143,7 +146,15 @@ class ProjectorScenario:
         return list(self._history.records)
 
     def _watched(self) -> Projector:
-        return self._projector.wrapped(self._watch)
+        return self._projector.wrapped(self._watch, state_of=self._state_of)
+
+    async def _state_of(self, reducer: Reducer[Any], stream: str) -> Any:
+        # Of all that has been told, as a subscription folds all that is in the log by then.
+        state = reducer.initial()
+        for record in self._history.folded:
+            if record.stream == stream:
+                state = reducer(state, record)
+        return state
 
     def _watch(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(handler)

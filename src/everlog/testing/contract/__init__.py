@@ -8,7 +8,8 @@ Bind an adapter by saying how it is opened; run it with pytest:
 
 `StoreContract` holds all of it: what a store over the ledger does, and `LedgerContract`, what the
 port itself does. What the adapter cannot do it declares in its capabilities; the suite then expects
-that to be refused.
+that to be refused. An adapter that is not `whole` names in `not_carried` the tests that ask for
+what it cannot: each of them then has to end in `NotSupported`, which says what to do instead.
 """
 
 from __future__ import annotations
@@ -26,17 +27,22 @@ pytest.register_assert_rewrite(
             "committing",
             "expecting",
             "folding",
+            "following",
             "history",
             "importing",
             "lifecycle",
+            "listing",
             "paging",
             "portability",
+            "purging",
             "reading",
             "relating",
             "resuming",
             "retrying",
             "scene",
             "snapshotting",
+            "synchronising",
+            "unfolding",
             "verifying",
             "waiting",
         )
@@ -49,24 +55,29 @@ from everlog.testing.contract.clocks import Clocks  # noqa: E402
 from everlog.testing.contract.committing import Committing  # noqa: E402
 from everlog.testing.contract.expecting import Expecting  # noqa: E402
 from everlog.testing.contract.folding import Folding  # noqa: E402
+from everlog.testing.contract.following import FollowingRecords  # noqa: E402
 from everlog.testing.contract.history import History  # noqa: E402
 from everlog.testing.contract.importing import Importing  # noqa: E402
 from everlog.testing.contract.lifecycle import Lifecycle  # noqa: E402
+from everlog.testing.contract.listing import ListingStreams  # noqa: E402
 from everlog.testing.contract.paging import Paging  # noqa: E402
 from everlog.testing.contract.portability import Portability  # noqa: E402
+from everlog.testing.contract.purging import Purging  # noqa: E402
 from everlog.testing.contract.reading import ReadingRecords  # noqa: E402
 from everlog.testing.contract.relating import Relating  # noqa: E402
 from everlog.testing.contract.resuming import Resuming  # noqa: E402
 from everlog.testing.contract.retrying import Retrying  # noqa: E402
 from everlog.testing.contract.scene import Contract, Scene  # noqa: E402
 from everlog.testing.contract.snapshotting import Snapshotting  # noqa: E402
+from everlog.testing.contract.synchronising import Synchronising  # noqa: E402
+from everlog.testing.contract.unfolding import Unfolding  # noqa: E402
 from everlog.testing.contract.verifying import Verifying  # noqa: E402
 from everlog.testing.contract.waiting import WaitingForRecords  # noqa: E402
 
 __all__ = ["Contract", "LedgerContract", "Scene", "StoreContract"]
 
 
-class LedgerContract(Committing, Paging, History):
+class LedgerContract(Committing, Synchronising, Unfolding, Purging, Paging, History):
     """What the `Ledger` port promises, called directly."""
 
 
@@ -77,8 +88,10 @@ class StoreContract(
     ReadingRecords,
     Resuming,
     WaitingForRecords,
+    FollowingRecords,
     Folding,
     Relating,
+    ListingStreams,
     Snapshotting,
     Importing,
     Portability,

@@ -36,7 +36,7 @@ def new(
         meta="null",
         correlation=id,
         causation=None,
-        nonce=id.encode().ljust(32, b"."),
+        nonce=id.encode()[:32].ljust(32, b"."),
         expect=expect,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -51,6 +52,7 @@ def matching(rows: list[StoredRecord], selection: Selection) -> list[StoredRecor
         row
         for row in rows
         if (selection.streams is None or row.stream in selection.streams)
+        and row.stream.startswith(selection.prefix or "")
         and (selection.types is None or row.type in selection.types)
         and row.position > selection.after
         and (selection.until is None or row.position <= selection.until)
@@ -67,6 +69,8 @@ SELECTIONS = {
     "all": Selection(),
     "stream": Selection(streams=("s1",)),
     "streams": Selection(streams=("s1", "s3", "nobody")),
+    "prefix": Selection(prefix="s1"),
+    "prefix and streams": Selection(prefix="s", streams=("s1", "s2", "t")),
     "types": Selection(types=("contract:noted",)),
     "between": Selection(after=11, until=47),
     "as of": Selection(as_of=at(100)),
@@ -75,6 +79,14 @@ SELECTIONS = {
     ),
     "none": Selection(streams=()),
 }
+
+
+PREFIXED = (
+    "a", "ab", "aB", "A", "a%", "a%b", "a_b", "a-b", "a\\b", "a*", "a?b", "a[b]", "'a", "å", "ä",
+    "ab\U0001f600", "ab\U0001f600c", "ab\U0001f601", "ab\uffff", "e\u0301", "\u00e9", "ß", "ss",
+    "\U0010ffff", "\U0010ffffa",
+)  # fmt: skip
+"""Names of streams that begin alike, or would for a database that folds or has wildcards."""
 
 
 class Paging(Contract):
@@ -126,6 +138,37 @@ class Paging(Contract):
             page = await scene.ledger.read(page.selection, cursor=page.cursor, size=2)
             read += page.records
         assert ids_of(read) == ["1", "3", "5", "7"]
+
+    @pytest.mark.parametrize("order", Order, ids=lambda order: order.value)
+    @contract_test
+    async def test_a_prefix_is_taken_as_it_is_written_code_point_by_code_point(
+        self, scene: Scene, order: Order
+    ) -> None:
+        await place(scene.ledger, append(*(new(f"{n}", s) for n, s in enumerate(PREFIXED))))
+        prefixes = {name[:length] for name in PREFIXED for length in range(1, len(name) + 1)}
+        for prefix in sorted(prefixes | {"%", "_", "*", "b", "AB", "é" * 100}):
+            wanted = [name for name in PREFIXED if name.startswith(prefix)]
+            for size in (1, 500):
+                pages = await pages_of(scene.ledger, Selection(prefix=prefix, order=order), size)
+                read = [row.stream for page in pages for row in page.records]
+                assert sorted(read) == sorted(wanted), prefix
+
+    @contract_test
+    async def test_a_page_says_where_in_which_history_it_ends(self, scene: Scene) -> None:
+        empty = (await scene.ledger.read(Selection())).selection
+        assert (empty.until, empty.seen) == (0, None)
+        rows = list((await place(scene.ledger, append(*(new(f"{n}") for n in range(6))))).records)
+        for base in SELECTIONS.values():
+            for until, limit, size in itertools.product((None, 4), (None, 0, 2), (2, 500)):
+                selection = base._replace(until=until, limit=limit)
+                page = await scene.ledger.read(selection, size=size)
+                end = until or 6
+                assert page.selection.until == end
+                seen = page.selection.seen
+                assert seen is not None
+                identity = scene.ledger.identity
+                assert (seen.ledger, seen.epoch) == (identity.ledger, identity.epoch)
+                assert (seen.position, seen.chain) == (end, rows[end - 1].chain)
 
     @contract_test
     async def test_a_selection_of_streams_in_a_relation_is_of_both(self, scene: Scene) -> None:

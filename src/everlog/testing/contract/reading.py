@@ -35,6 +35,17 @@ OPTIONS: dict[str, tuple[dict[str, Any], Callable[[Record[Any]], bool]]] = {
         lambda record: record.stream in ("s1", "s5"),
     ),
     "a relation": ({"relation": "some"}, lambda record: record.stream in ("s0", "s2", "s4", "s6")),
+    "a prefix": ({"prefix": "s"}, lambda record: record.stream.startswith("s")),
+    "a longer prefix": ({"prefix": "s1"}, lambda record: record.stream.startswith("s1")),
+    "a prefix of nobody": ({"prefix": "s_"}, lambda record: False),
+    "a prefix, a type": (
+        {"prefix": "s2", "types": [Noted], "after": 30},
+        lambda record: (
+            record.stream.startswith("s2")
+            and record.type == "contract:noted"
+            and record.position > 30
+        ),
+    ),
     "a type": ({"types": [Noted]}, lambda record: record.type == "contract:noted"),
     "types by name": (
         {"types": ["contract:renamed", "contract:noted", "contract:unheard-of"]},
@@ -138,6 +149,13 @@ class ReadingRecords(Contract):
         [
             {"stream": "a", "streams": ["b"]},
             {"stream": "a", "relation": "r"},
+            {"prefix": "a", "relation": "r"},
+            {"stream": "a", "prefix": "a"},
+            {"streams": ["a"], "prefix": "a"},
+            {"prefix": ""},
+            {"prefix": "a\n"},
+            {"prefix": "\ud83d"},
+            {"prefix": 1},
             {"streams": "a"},
             {"stream": ""},
             {"relation": "r\n"},

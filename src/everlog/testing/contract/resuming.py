@@ -47,7 +47,7 @@ def others_than(seen: ResumeToken) -> dict[str, ResumeToken]:
     """Returns places that a log with nine records does not have, by what differs."""
     return {
         "ledger": seen._replace(ledger="f" * 32),
-        "epoch": seen._replace(epoch="f" * 16),
+        "epoch": seen._replace(epoch="f" * 16, chain=bytes(32)),
         "end": seen._replace(position=10),
         "chain": seen._replace(chain=bytes(32)),
     }
@@ -144,7 +144,10 @@ class Resuming(Contract):
         await history(other, 8)
         wrong = {
             "ledger": [forged(token, ledger="f" * 32), (await other.info()).token],
-            "epoch": [forged(token, epoch="f" * 16), forged(head, epoch="0" * 16)],
+            "epoch": [
+                forged(token, epoch="f" * 16, position=9),
+                forged(head, epoch="0" * 16, chain=bytes(32)),
+            ],
             "end": [forged(token, position=9), forged(head, position=2**63 - 1)],
             "chain": [
                 forged(token, chain=bytes(32)),
@@ -170,6 +173,24 @@ class Resuming(Contract):
                     position,
                     differs,
                 )
+
+    @contract_test
+    async def test_a_token_of_the_epoch_before_is_good_where_the_log_has_its_place(
+        self, scene: Scene
+    ) -> None:
+        records = await history(scene.store, 8)
+        token = scene.store.token(records[4])
+        epoch = await scene.store.begin_epoch()
+        assert decode((await scene.store.info()).token).epoch == epoch != decode(token).epoch
+        for size in (1, 500):
+            seen = Selection(after=5, seen=decode(token))
+            page = await scene.ledger.read(seen, size=size)
+            assert page.records[0].position == 6
+            while page.cursor is not None:
+                page = await scene.ledger.read(page.selection, cursor=page.cursor, size=size)
+            assert page.records[-1].position == 8
+        assert positions_of(await scene.store.read(after=token).to_list()) == [6, 7, 8]
+        assert await scene.store.wait(after=token, timeout_s=0) == 8
 
     @contract_test
     async def test_a_log_that_lost_its_tail_is_read_on_where_it_agrees_and_nowhere_else(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from everlog.core.record import Record, StoredRecord
 from everlog.core.selection import Order, Selection
+from everlog.errors import NotSupported
 from everlog.ports.ledger import Capabilities, Ledger, Outcome, Request
 from everlog.ports.seams import Seams
 from everlog.store.event_store import EventStore
@@ -24,6 +27,9 @@ NOON_MS = 1_769_860_800_000
 
 class Contract:
     """The base of every topic: a binding overrides `open_ledger`, and what it knows besides."""
+
+    not_carried: Container[str] = ()
+    """Of an adapter that is not `whole`: the names of the tests of which it refuses something."""
 
     async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
         """Opens the ledger at a place, in the running loop.
@@ -59,8 +65,10 @@ class Scene:
     store: EventStore
     ledger: Ledger
 
-    def __init__(self, contract: Contract, folder: Path) -> None:
+    def __init__(self, contract: Contract, folder: Path, *, refuses: bool = False) -> None:
+        """`refuses`: whether the test ends where the ledger refuses something."""
         self.contract = contract
+        self.refuses = refuses
         self.folder = folder
         self.clock = FakeClock(NOON_MS)
         self._ledgers: list[Ledger] = []
@@ -81,7 +89,7 @@ class Scene:
         seams = self.seams if clock is None else Seams(now_ms=clock, random_bytes=os.urandom)
         ledger = await self.contract.open_ledger(self.folder / place, seams)
         self._ledgers.append(ledger)
-        return ledger
+        return Loud(ledger).as_ledger if self.refuses else ledger
 
     def over(
         self,
@@ -127,11 +135,16 @@ def contract_test(body: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
 
     def run(self: Contract, tmp_path: Path, **arguments: object) -> None:
         async def whole() -> None:
-            scene = Scene(self, tmp_path)
+            scene = Scene(self, tmp_path, refuses=body.__name__ in self.not_carried)
             try:
                 scene.ledger = await scene.open_ledger()
                 scene.store = scene.over(scene.ledger)
-                await body(self, scene, **arguments)
+                if not scene.refuses:
+                    await body(self, scene, **arguments)
+                    return
+                assert not scene.capabilities.whole, "what is whole refuses nothing"
+                with pytest.raises(NotSupported, match="open a store here"):
+                    await body(self, scene, **arguments)
             finally:
                 await scene.close()
 
@@ -144,6 +157,28 @@ def contract_test(body: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
     # Not __wrapped__: pytest would look for a fixture called scene.
     vars(run)["__signature__"] = inspect.Signature([parameters[0], folder, *parameters[2:]])
     return run
+
+
+class Loud:
+    """A ledger that raises what it refuses, so that nothing goes on without it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def commit(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        outcomes = await self._ledger.commit(requests)
+        for outcome in outcomes:
+            if isinstance(outcome, NotSupported):
+                raise outcome
+        return outcomes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    @property
+    def as_ledger(self) -> Ledger:
+        """This, as what it stands in for."""
+        return cast(Ledger, self)
 
 
 class Gate:

@@ -71,6 +71,7 @@ CHANGES: dict[str, Change] = {
     "data with a new hash": rehashed_at_7(data='"other"'),
     "stream with a new hash": rehashed_at_7(stream="s1"),
     "erased": at_7(data=None, meta=None, nonce=None),
+    "half of a tombstone": at_7(data="", meta=""),
     "a missing record": lambda rows: [*rows[:6], *rows[7:]],
     "a missing first record": lambda rows: rows[1:],
     "a missing last record": lambda rows: rows[:-1],

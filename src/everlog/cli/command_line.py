@@ -1,37 +1,61 @@
 """The command `everlog`: what it is told, and how it ends.
 
-Exit codes: 0 done, 1 it cannot be done (one line on stderr says why), 2 it was not understood,
-130 interrupted. What it answers is on stdout, and nothing else.
+What it answers is on stdout, and nothing else. `exits.py` has its exit codes. Each command is in a
+file of its own, which is imported when it is the one that was asked for.
 """
 
 from __future__ import annotations
 
-import argparse
+import io
+import json
 import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib import import_module
 
 import everlog
-from everlog.cli import migrating
+from everlog.cli.exits import CLOSED, FAILED, INTERRUPTED, CannotDo
+from everlog.cli.parsing import Parser
 from everlog.errors import EverlogError
 
-FAILED = 1
-INTERRUPTED = 130
-CLOSED = 141
-"""As of a program that SIGPIPE ended: nobody reads what it says any more."""
+COMMANDS = {
+    "info": "info",
+    "tail": "tail",
+    "show": "show",
+    "streams": "streams",
+    "fold": "fold",
+    "append": "append",
+    "subscriptions": "subscriptions",
+    "effects": "effects",
+    "verify": "verify",
+    "doctor": "doctor",
+    "backup": "backup",
+    "export": "export",
+    "import": "importing",
+    "migrate": "migrating",
+    "serve": "serving",
+    "token": "tokens",
+    "sync": "syncing",
+    "print": "printing",
+    "schema": "schema",
+    "completion": "completion",
+}
+"""In the order in which the help lists them: a command, and the file in which it is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command, of the command line unless others are given; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    _write_anything()
+    options = parser_of(given).parse_args(given)
+    as_json: bool = getattr(options, "json", False)
     try:
-        options.run(options)
+        code: int | None = options.run(options)
         sys.stdout.flush()
-    except EverlogError as error:
-        print(f"everlog: {error}", file=sys.stderr)
-        return FAILED
+        return code or 0
+    except (EverlogError, CannotDo) as error:
+        return _failed(error, as_json=as_json)
     except KeyboardInterrupt:
         print("everlog: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -39,24 +63,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python flushes stdout once more at its end, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED
-    return 0
+    except OSError as error:  # such as a disk that is full behind `>`
+        return _failed(error, as_json=as_json)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="everlog", description="Looks after the ledgers of everlog.")
+def parser_of(arguments: Sequence[str]) -> Parser:
+    """Returns a parser of the command that is asked for; of all of them, where that is unclear."""
+    parser = Parser(prog="everlog", description="Looks after the ledgers of everlog.")
     parser.add_argument("--version", action="version", version=f"everlog {everlog.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    migrating.add_to(commands)
+    asked = arguments[0] if arguments else ""
+    for name, module in COMMANDS.items():
+        if asked not in COMMANDS or name == asked:
+            import_module(f"everlog.cli.{module}").add_to(commands)
     return parser
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that does not repeat what it did not understand: it may have a password in it."""
+def _failed(error: Exception, *, as_json: bool) -> int:
+    said = re.sub(r"\s*\n\s*", " ", str(error)) or type(error).__name__
+    if as_json:
+        kind = type(error).__name__
+        print(json.dumps({"error": kind, "message": said}), file=sys.stderr)
+    else:
+        print(f"everlog: {said}", file=sys.stderr)
+    return FAILED
 
-    def error(self, message: str) -> NoReturn:
-        super().error(re.sub(_QUOTING, r"\1 (not shown: it could hold a password)", message))
 
-
-_QUOTING = re.compile(
-    "(unrecognized arguments|invalid choice|explicit argument|ambiguous option).*", re.S
-)
+def _write_anything() -> None:
+    """Has a terminal that lacks a character be shown its number, and not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from everlog import migrate, migration_script
+from everlog.cli.parsing import URL_VARIABLE, add_output
+from everlog.cli.showing import Shown
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[Any]  # pyright: ignore[reportPrivateUsage]  # it has no other name
-
-URL_VARIABLE = "EVERLOG_URL"
+    from everlog.cli.parsing import Commands
 
 _ABOUT = f"""\
 Brings the schema of a ledger in PostgreSQL up to date, and creates it where there is none; all of
@@ -68,10 +67,13 @@ def add_to(commands: Commands) -> None:
         metavar="ROLE",
         help="with --print: add what this role needs to read and append, and no more",
     )
+    add_output(parser)
     parser.set_defaults(run=partial(_run, refuse=parser.error))
 
 
 def _run(options: argparse.Namespace, refuse: Callable[[str], NoReturn]) -> None:
+    from everlog import migrate, migration_script
+
     if not options.printed and (options.whole or options.grant_to is not None):
         refuse("--all and --grant-to go with --print")
     url: str = options.url or os.environ.get(URL_VARIABLE, "")
@@ -80,6 +82,8 @@ def _run(options: argparse.Namespace, refuse: Callable[[str], NoReturn]) -> None
     if not url:
         refuse(f"name a ledger: everlog migrate URL, or put its URL into {URL_VARIABLE}")
     more: dict[str, Any] = {} if options.schema is None else {"schema": options.schema}
+    if options.printed and options.json:
+        refuse("--print prints SQL; leave --json out")
     if options.printed:
         script = asyncio.run(
             migration_script(url, whole=options.whole, grant_to=options.grant_to, **more)
@@ -89,6 +93,12 @@ def _run(options: argparse.Namespace, refuse: Callable[[str], NoReturn]) -> None
             print("everlog: nothing is lacking", file=sys.stderr)
         return
     steps = asyncio.run(migrate(url, dry_run=options.dry_run, **more))
+    if options.json:
+        Shown(options).table(
+            ("number", "name", "applied"),
+            [(step.number, step.name, not options.dry_run) for step in steps],
+        )
+        return
     for step in steps:
         print("would apply" if options.dry_run else "applied", f"{step.number:04} {step.name}")
     if not steps:

@@ -27,6 +27,9 @@ def older_binaries() -> dict[str, Path]:
 
 OLDER = older_binaries()
 
+EACH = ["newest", *(pytest.param(major, marks=pytest.mark.once) for major in OLDER)]
+"""Values of a parameter: what is sent to an older server is the same with every Python."""
+
 
 @pytest.fixture(scope="session")
 def postgres_server(request: pytest.FixtureRequest) -> Generator[PostgresServer]:
@@ -55,7 +58,7 @@ def trusting_postgres(request: pytest.FixtureRequest) -> Generator[PostgresServe
         yield server
 
 
-@pytest.fixture(scope="session", params=["newest", *OLDER])
+@pytest.fixture(scope="session", params=EACH)
 def each_postgres(request: pytest.FixtureRequest) -> Generator[PostgresServer]:
     """`postgres_server`, and then one of each older version that is installed here."""
     major: str = request.param

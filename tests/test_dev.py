@@ -41,6 +41,7 @@ def test_variables_that_bend_tools_are_dropped_and_the_way_to_packages_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bending = ["PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "GIT_DIR", "MYPYPATH"]
+    bending += ["PYTHONDONTWRITEBYTECODE"]
     kept = ["PIP_INDEX_URL", "PIP_CERT", "HTTPS_PROXY", "HOME", "PYTHONHASHSEED"]
     for name in [*bending, *kept, "PIP_USER", "VIRTUAL_ENV"]:
         monkeypatch.setenv(name, "1")

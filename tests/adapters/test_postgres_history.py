@@ -94,6 +94,28 @@ def test_on_its_way_to_a_tombstone_a_record_keeps_every_other_column(schema: Sch
     assert rows(schema) == before
 
 
+REFILLED = "UPDATE {}.records SET nonce = '\\x00'::bytea, data = '2'::json, meta = '3'::json"
+
+
+def test_only_a_tombstone_is_given_content_and_all_of_it_at_once(schema: Schema) -> None:
+    two_records(schema)
+    schema.ask(TOMBSTONE + " WHERE position = 2")
+    before = rows(schema)
+    with refused:
+        schema.ask(REFILLED + " WHERE position = 1")
+    for name, value in KEPT.items():
+        with refused:
+            schema.ask(f"{REFILLED}, {name} = {value} WHERE position = 2")
+    for name, value in GONE.items():
+        with refused:
+            half = REFILLED.replace(f"{name} = {value}", f"{name} = NULL")
+            schema.ask(half + " WHERE position = 2")
+    assert rows(schema) == before
+    schema.ask(REFILLED + " WHERE position = 2")
+    assert rows(schema)[0] == before[0]
+    assert rows(schema)[1] != before[1]
+
+
 def test_it_is_the_triggers_that_refuse(schema: Schema) -> None:
     two_records(schema)
     schema.ask("ALTER TABLE {}.records DISABLE TRIGGER USER")

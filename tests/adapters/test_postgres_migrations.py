@@ -49,8 +49,9 @@ def url(postgres_server: PostgresServer) -> str:
     return postgres_server.new_database()
 
 
-SECOND = steps.Shipped(
-    2,
+NEXT = len(steps.shipped()) + 1
+LATER = steps.Shipped(
+    NEXT,
     "colours",
     'ALTER TABLE :"schema".registers ADD COLUMN colour text;\n'
     'CREATE TABLE :"schema".colours (name text PRIMARY KEY);\n',
@@ -59,15 +60,15 @@ SECOND = steps.Shipped(
 
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> Generator[pytest.MonkeyPatch]:
-    """This everlog ships a second migration; `newer.undo()` makes it the older one again."""
+    """This everlog ships one more migration; `newer.undo()` makes it the older one again."""
     with monkeypatch.context() as patch:
-        ship_the_second(patch)
+        ship_one_more(patch)
         yield patch
 
 
-def ship_the_second(patch: pytest.MonkeyPatch) -> None:
-    """Makes this everlog a newer one, as it will be when it has a second migration."""
-    shipped = (*steps.shipped(), SECOND)
+def ship_one_more(patch: pytest.MonkeyPatch) -> None:
+    """Makes this everlog a newer one, as it will be when it has one more migration."""
+    shipped = (*steps.shipped(), LATER)
     patch.setattr(steps, "shipped", lambda: shipped)
 
 
@@ -106,17 +107,25 @@ def test_a_dry_run_and_the_script_change_nothing_and_say_what_a_migration_then_d
     dry = asyncio.run(migrate(url, dry_run=True))
     script = asyncio.run(migration_script(url))
     assert picture(url) == NOTHING
-    assert [step.number for step in dry] == [1]
+    assert [(step.number, step.name) for step in dry] == [
+        (1, "ledger"),
+        (2, "subscriptions"),
+        (3, "sync"),
+    ]
     assert all(step.sql in script for step in dry)
     assert asyncio.run(migrate(url)) == dry
     assert asyncio.run(migrate(url)) == asyncio.run(migrate(url, dry_run=True)) == []
     assert asyncio.run(migration_script(url)) == ""
-    [[number, name, digest]] = ask(url, "SELECT number, name, digest FROM everlog.migrations")
-    assert dry == [Migration(number, name, dry[0].sql, digest)]
+    applied = ask(url, "SELECT number, name, digest FROM everlog.migrations ORDER BY number")
+    assert dry == [
+        Migration(number, name, step.sql, digest)
+        for (number, name, digest), step in zip(applied, dry, strict=True)
+    ]
 
 
 def test_the_blocking_face_migrates_too(url: str) -> None:
-    assert [step.name for step in blocking.migrate(url, schema="other")] == ["ledger"]
+    applied = [step.name for step in blocking.migrate(url, schema="other")]
+    assert applied == ["ledger", "subscriptions", "sync"]
     assert blocking.migration_script(url, schema="other") == ""
     assert picture(url) == NOTHING
     assert picture(url, "other") != NOTHING
@@ -125,14 +134,16 @@ def test_the_blocking_face_migrates_too(url: str) -> None:
 def test_an_older_ledger_is_migrated_only_by_who_asks_for_it(url: str) -> None:
     ledger = asyncio.run(use(url))
     with pytest.MonkeyPatch.context() as patch:
-        ship_the_second(patch)
+        ship_one_more(patch)
         for options in ({}, {"migrate": None}, {"migrate": False}):
-            refused(url, OlderFormat, "lacks 1 migration(s), from 2 on", "migrate=True", **options)
+            refused(
+                url, OlderFormat, f"lacks 1 migration(s), from {NEXT} on", "migrate=True", **options
+            )
         before = picture(url)
         [lacking] = asyncio.run(migrate(url, dry_run=True))
         script = asyncio.run(migration_script(url))
-        assert (lacking.number, lacking.name) == (2, "colours")
-        assert "-- 0002 colours" in script
+        assert (lacking.number, lacking.name) == (NEXT, "colours")
+        assert f"-- {NEXT:04} colours" in script
         assert "0001 ledger" not in script
         assert picture(url) == before
 
@@ -142,11 +153,47 @@ def test_an_older_ledger_is_migrated_only_by_who_asks_for_it(url: str) -> None:
         assert ask(url, "SELECT count(*) FROM everlog.colours") == [(0,)]
 
 
+LATER_TABLES = {
+    *(
+        f"subscription_{what}"
+        for what in ("checkpoints", "effects", "handlers", "leases", "parked", "workers")
+    ),
+    *("sync_entries", "sync_held", "sync_upstreams", "unfolded"),
+}
+"""Those that the first migration does not make."""
+
+
+def test_a_ledger_from_before_subscriptions_keeps_its_records_and_gets_their_tables(
+    url: str,
+) -> None:
+    ledger = asyncio.run(use(url))
+    for table in LATER_TABLES:
+        ask(url, f"DROP TABLE everlog.{table}")
+    ask(url, "ALTER TABLE everlog.ledger_head DROP COLUMN unfoldings")
+    ask(url, "DELETE FROM everlog.migrations WHERE number > 1")
+    columns = "ledger, node, epoch, position, chain, clock, newest_created, newest_id"
+    head = ask(url, f"SELECT {columns} FROM everlog.ledger_head")
+    refused(url, OlderFormat, "lacks 2 migration(s), from 2 on", "everlog migrate")
+    things, rows = picture(url)
+    applied = asyncio.run(migrate(url))
+    assert [step.name for step in applied] == ["subscriptions", "sync"]
+    now, held = picture(url)
+    assert {*things} < {*now}
+    new = {name for kind, name, _ in now if kind == "r"} - {*rows}
+    assert new == LATER_TABLES
+    changed = {"migrations", "ledger_head"}
+    assert {table: held[table] for table in {*rows} - changed} == {
+        table: rows[table] for table in {*rows} - changed
+    }
+    assert ask(url, f"SELECT {columns} FROM everlog.ledger_head") == head
+    assert asyncio.run(use(url, migrate=False)) == ledger
+
+
 def test_a_newer_ledger_is_refused_and_not_touched(url: str, newer: pytest.MonkeyPatch) -> None:
     asyncio.run(use(url))
     newer.undo()
     for options in ({}, {"migrate": None}, {"migrate": False}, {"migrate": True}):
-        refused(url, NewerFormat, "at migration 2", "knows 1", "upgrade", **options)
+        refused(url, NewerFormat, f"at migration {NEXT}", f"knows {NEXT - 1}", "upgrade", **options)
     before = picture(url)
     for call in (migrate(url), migrate(url, dry_run=True), migration_script(url)):
         with pytest.raises(NewerFormat):
@@ -240,7 +287,7 @@ def test_a_migration_waits_for_others_and_for_commits_and_not_for_ever(
         with pytest.raises(CannotOpen, match="lock timeout"):
             asyncio.run(migrate(url, timeout_s=0))  # at once, not for ever
     assert picture(url) == NOTHING
-    assert len(asyncio.run(migrate(url, timeout_s=0.05))) == 1
+    assert len(asyncio.run(migrate(url, timeout_s=0.05))) == len(steps.shipped())
 
 
 # --- broken off ---
@@ -257,7 +304,7 @@ def test_a_migration_that_is_ended_at_any_of_its_statements_leaves_nothing(url: 
         assert "terminating connection" in str(ended)
         assert picture(url) == NOTHING
         struck += 1
-    assert struck == 17, "every CREATE and ALTER of the migration"
+    assert struck == 17 + 8 + 9, "every CREATE and ALTER of the migrations"
     asyncio.run(use(url, migrate=False))
 
 
@@ -267,7 +314,7 @@ def test_a_later_migration_that_is_ended_at_any_statement_leaves_the_older_ledge
     newer.undo()
     ledger = asyncio.run(use(url))
     before = picture(url)
-    ship_the_second(newer)
+    ship_one_more(newer)
     for struck in (1, 2):
         strike_at(url, struck)
         with pytest.raises(CannotOpen, match="terminating connection"):
@@ -275,10 +322,10 @@ def test_a_later_migration_that_is_ended_at_any_statement_leaves_the_older_ledge
         assert picture(url) == before
     strike_at(url, 3)
     assert asyncio.run(use(url, migrate=True)) == ledger
-    assert ask(url, "SELECT max(number) FROM everlog.migrations") == [(2,)]
+    assert ask(url, "SELECT max(number) FROM everlog.migrations") == [(NEXT,)]
 
 
-@pytest.mark.parametrize("statement", [1, 7, 15])
+@pytest.mark.parametrize("statement", [1, 7, 15, 20])
 def test_a_process_killed_in_the_middle_of_a_migration_leaves_nothing(
     url: str, statement: int
 ) -> None:
@@ -482,7 +529,7 @@ def test_the_script_makes_by_psql_what_a_migration_makes(each_postgres: Postgres
     assert things == picture(by_itself)[0]
     assert {table: len(held) for table, held in rows.items() if held} == {
         "ledger_head": 1,
-        "migrations": 1,
+        "migrations": len(steps.shipped()),
     }
     asyncio.run(use(by_hand, migrate=False))
 
@@ -493,7 +540,7 @@ def test_the_script_of_a_later_migration_brings_an_older_ledger_up_to_date(
     whole = asyncio.run(migration_script(url))
     newer.undo()
     ledger = asyncio.run(use(url))
-    ship_the_second(newer)
+    ship_one_more(newer)
     before = picture(url)
     assert psql(url, whole, *STRICT).returncode == 3, "what is there already is not made again"
     assert psql(url, whole).returncode == 0, "so says psql, where it is not told to stop"
@@ -543,7 +590,7 @@ def test_a_script_grants_a_role_what_it_needs_and_no_more(url: str) -> None:
         asyncio.run(use(theirs))
         for statement in (
             "UPDATE everlog.records SET flags = 0",
-            "UPDATE everlog.records SET nonce = NULL, data = NULL, meta = NULL",
+            "UPDATE everlog.records SET hash = ''",
             "DELETE FROM everlog.records",
             "TRUNCATE everlog.records",
             "DELETE FROM everlog.ledger_head",

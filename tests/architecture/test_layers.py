@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -59,6 +61,12 @@ def test_every_module_imports_only_what_its_layer_may() -> None:
         ("core/planted.py", "def f() -> None:\n    import asyncio", "Core has no clock"),
         ("store/planted.py", "import sqlite3", "Only everlog.adapters.sqlite imports sqlite3"),
         ("store/planted.py", "import psycopg", "Only everlog.adapters.postgres imports psycopg"),
+        ("server/planted.py", "import everlog.blocking", "A layer imports only those below it"),
+        ("wire/planted.py", "import everlog.sync", "A layer imports only those below it"),
+        ("wire/planted.py", "import asyncio", "The wire has no socket"),
+        ("sync/planted.py", "import starlette", "Only everlog.server imports starlette"),
+        ("store/planted.py", "import everlog.server", "A layer imports only those below it"),
+        ("server/planted.py", "import everlog.adapters.memory", "Only everlog.connect imports"),
         ("cli/planted.py", "import psycopg_pool", "Only everlog.adapters.postgres imports psycopg"),
         ("cli/planted.py", "import everlog.store.migrating", "The command line uses the public"),
         ("cli/planted.py", "import everlog.adapters.postgres", "The command line uses the public"),

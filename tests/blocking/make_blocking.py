@@ -58,6 +58,37 @@ class Twin:
     """What stands below the class."""
 
 
+def started(held: str, end: str) -> str:
+    """Returns how something is started that runs by itself, and what ends it after an interrupt."""
+    return f"""
+        try:
+            self._portal.run({held}.__aenter__)
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, perhaps when it had just been started
+            self._portal.run({end})
+            raise
+        return self
+    """
+
+
+def with_progress(method: str, returned: str, arguments: str) -> str:
+    """Returns the body of a method of the store whose progress is told in the caller's thread."""
+    given = " ".join(arguments.split()).rstrip(",")
+    return f"""
+        if progress is None:
+            return self._portal.run(self._store.{method}, {given})
+
+        async def {method}(caller: Caller) -> {returned}:
+            def tell(done: int, total: int) -> None:
+                caller.tell(progress, done, total)
+
+            return await self._store.{method}({given}, progress=tell)
+
+        return self._portal.serve({method})
+    """
+
+
 TWINS = [
     Twin(
         source="everlog.store.event_store",
@@ -65,14 +96,19 @@ TWINS = [
         target="event_store.py",
         docstring="`EventStore`: the object that a program holds, without `await`.",
         imports="""
+            from everlog.blocking.following import Following
             from everlog.blocking.handing_over import hand_over, own
             from everlog.blocking.ledger import Ledger, port
             from everlog.blocking.portal import Caller, Portal, portal
-            from everlog.blocking.projector import hook_of
+            from everlog.blocking.projector import Projector, hook_of, projector_of
             from everlog.blocking.reading import Reading
+            from everlog.blocking.rebuild import Rebuild
             from everlog.blocking.relations import Relations
             from everlog.blocking.saving import BlockingSaver
             from everlog.blocking.snapshots import Snapshots
+            from everlog.blocking.subscription import Subscription
+            from everlog.blocking.subscriptions import Subscriptions
+            from everlog.blocking.sync import Sync
             from everlog.blocking.transaction import Transaction
             from everlog.errors import InvalidInput
             from everlog.store.event_store import EventStore as AsyncEventStore
@@ -84,6 +120,8 @@ TWINS = [
             """Keys that name sets of streams."""
             snapshots: Snapshots
             """Stored states that shorten folds."""
+            subscriptions: Subscriptions
+            """What is known of durable subscriptions, and what failed in them."""
         ''',
         bodies={
             "__init__": """
@@ -95,6 +133,9 @@ TWINS = [
                     snapshots=snapshots,
                     max_offset_s=max_offset_s,
                     seams=seams,
+                    checkpoints=checkpoints,
+                    has_checkpoints=has_checkpoints,
+                    strict=list(strict),
                 )
                 self._hold(here, store)
             """,
@@ -105,6 +146,8 @@ TWINS = [
                     events=events,
                     snapshots=snapshots,
                     max_offset_s=max_offset_s,
+                    strict=strict,
+                    create=create,
                     clock=clock,
                     **options,
                 )
@@ -122,6 +165,9 @@ TWINS = [
                     block=IMPORT_BLOCK,
                 )
             """,
+            "event_from": """
+                return self._portal.here(self._store.event_from, type, data, meta)
+            """,
             "past": """
                 return self._portal.here(
                     self._store.past,
@@ -138,6 +184,7 @@ TWINS = [
                     self._store.read,
                     stream,
                     streams=streams,
+                    prefix=prefix,
                     relation=relation,
                     types=types,
                     after=after,
@@ -147,6 +194,59 @@ TWINS = [
                     backwards=backwards,
                 )
                 return Reading(self._portal, reading)
+            """,
+            "follow": """
+                following = self._portal.call(
+                    self._store.follow,
+                    after=after,
+                    types=types,
+                    stream=stream,
+                    prefix=prefix,
+                    relation=relation,
+                )
+                return Following(self._portal, following)
+            """,
+            "subscription": """
+                subscription = self._portal.call(
+                    self._store.subscription,
+                    name,
+                    projector_of(projector),
+                    version=version,
+                    from_=from_,
+                    on_error=on_error,
+                    slices=slices,
+                    lease_s=lease_s,
+                    effects_at_once=effects_at_once,
+                    handler_timeout_s=handler_timeout_s,
+                )
+                return Subscription(self._portal, subscription)
+            """,
+            "sync": """
+                other = hub._store if isinstance(hub, EventStore) else hub
+                sync = self._portal.call(
+                    self._store.sync,
+                    other,
+                    prefix=prefix,
+                    relation=relation,
+                    token=token,
+                    allow_http=allow_http,
+                    out_of_scope=out_of_scope,
+                )
+                return Sync(self._portal, sync)
+            """,
+            "rebuild": """
+                rebuild = self._portal.call(
+                    self._store.rebuild,
+                    name,
+                    projector_of(projector),
+                    version=version,
+                    swap=swap,
+                    from_=from_,
+                    on_error=on_error,
+                    lease_s=lease_s,
+                    handler_timeout_s=handler_timeout_s,
+                )
+                return Rebuild(self._portal, rebuild)
             """,
             "token": "return self._portal.here(self._store.token, record)",
             "transaction": """
@@ -195,6 +295,33 @@ TWINS = [
 
                 return self._portal.serve(verify)
             """,
+            "export": with_progress(
+                "export",
+                "Exported",
+                """
+                    file,
+                    format=format,
+                    stream=stream,
+                    prefix=prefix,
+                    relation=relation,
+                    types=types,
+                    after=after,
+                    until=until,
+                    as_of=as_of,
+                    replace=replace,
+                """,
+            ),
+            "import_file": with_progress(
+                "import_file",
+                "ImportedFile",
+                """
+                    file,
+                    format=format,
+                    emit=emit,
+                    batch=batch,
+                    max_offset_s=max_offset_s,
+                """,
+            ),
             "close": """
                 if not self._portal.forked:  # in a child there is nothing that it could let go of
                     self._portal.run(self._store.close, timeout_s=timeout_s)
@@ -203,7 +330,7 @@ TWINS = [
             "__aenter__": "return self",
             "__aexit__": "self.close()",
         },
-        left_out=["pend", "snapshot_aggregate"],
+        left_out=["pend", "snapshot_aggregate", "as_hub"],
         tail='''
             IMPORT_BLOCK = 100
             """Records of an import that cross over together; they fill a chunk without rest."""
@@ -386,15 +513,26 @@ TWINS = [
         bodies={
             "__init__": "self._projector = AsyncProjector()",
             "once": """
-                return self._projector.once(*types, on_success=on_success, on_error=on_error)
+                return self._projector.once(
+                    *types,
+                    on_success=on_success,
+                    on_error=on_error,
+                    on_ambiguous=on_ambiguous,
+                    idempotent=idempotent,
+                    name=name,
+                )
             """,
             "on": "return self._projector.on(*types)",
             "all": "return self._projector.all(*types)",
+            "listeners": "return self._projector.listeners(type)",
+            "state": "return self._projector.state(reducer, *types)",
             "batch": "return self._projector.batch(key)",
             "replay": "return hand_over(portal(), records, self._projector.replay, block=1)",
+            "types": "return self._projector.types",
+            "of_every_type": "return self._projector.of_every_type",
             "wrapped": """
                 copy = Projector()
-                copy._projector = self._projector.wrapped(wrap)
+                copy._projector = self._projector.wrapped(wrap, state_of=state_of)
                 return copy
             """,
         },
@@ -402,6 +540,14 @@ TWINS = [
             def asynchronous(projector: Projector) -> AsyncProjector:
                 """Returns the projector as the portal sees it."""
                 return projector._projector{friend}
+
+
+            def projector_of(projector: Any) -> AsyncProjector:
+                """Returns what a subscription is given, whatever it is: it says what is wrong."""
+                if isinstance(projector, Projector):
+                    return projector._projector{friend}
+                found: AsyncProjector = projector
+                return found
 
 
             def hook_of(hook: Hook) -> Hook:
@@ -416,6 +562,102 @@ TWINS = [
         ''',
     ),
     Twin(
+        source="everlog.subscriptions.subscription",
+        name="Subscription",
+        target="subscription.py",
+        docstring="Subscriptions: named, durable runs of handlers over a ledger.",
+        imports="""
+            from everlog.blocking.portal import Portal
+            from everlog.subscriptions.subscription import Subscription as AsyncSubscription
+        """,
+        held="self._subscription",
+        head="""
+            def __init__(self, portal: Portal, subscription: AsyncSubscription) -> None:
+                self._portal = portal
+                self._subscription = subscription
+        """,
+        bodies={
+            "name": "return self._subscription.name",
+            "is_running": "return self._subscription.is_running",
+            "__aenter__": started("self._subscription", "self._subscription.stop"),
+            "__aexit__": """
+                self._portal.run(self._subscription.__aexit__, kind, error, trace)
+            """,
+        },
+        left_out=["__init__"],
+    ),
+    Twin(
+        source="everlog.sync.syncing",
+        name="Sync",
+        target="sync.py",
+        docstring="Syncing: a ledger that is kept in step with a hub, for as long as that takes.",
+        imports="""
+            from everlog.blocking.portal import Portal
+            from everlog.sync.syncing import Sync as AsyncSync
+        """,
+        held="self._sync",
+        head="""
+            def __init__(self, portal: Portal, sync: AsyncSync) -> None:
+                self._portal = portal
+                self._sync = sync
+        """,
+        bodies={
+            "is_running": "return self._sync.is_running",
+            "__aenter__": started("self._sync", "self._sync.stop"),
+            "__aexit__": "self._portal.run(self._sync.__aexit__, kind, error, trace)",
+        },
+        left_out=["__init__"],
+    ),
+    Twin(
+        source="everlog.subscriptions.rebuild",
+        name="Rebuild",
+        target="rebuild.py",
+        docstring="Rebuilds: a new version of a projection takes the place of the live one.",
+        imports="""
+            from everlog.blocking.portal import Portal
+            from everlog.subscriptions.rebuild import Rebuild as AsyncRebuild
+        """,
+        held="self._rebuild",
+        head="""
+            def __init__(self, portal: Portal, rebuild: AsyncRebuild) -> None:
+                self._portal = portal
+                self._rebuild = rebuild
+        """,
+        bodies={
+            "name": "return self._rebuild.name",
+            "is_swapped": "return self._rebuild.is_swapped",
+            "__aenter__": started("self._rebuild", "self._rebuild.__aexit__, None, None, None"),
+            "__aexit__": "self._portal.run(self._rebuild.__aexit__, kind, error, trace)",
+        },
+        left_out=["__init__"],
+    ),
+    Twin(
+        source="everlog.store.subscribing",
+        name="Subscriptions",
+        target="subscriptions.py",
+        docstring="`store.subscriptions`: what is known of durable subscriptions.",
+        imports="""
+            from everlog.blocking.portal import Portal
+            from everlog.store.subscribing import Subscriptions as AsyncSubscriptions
+        """,
+        held="self._subscriptions",
+        head="""
+            def __init__(self, portal: Portal, subscriptions: AsyncSubscriptions) -> None:
+                self._portal = portal
+                self._subscriptions = subscriptions
+        """,
+        left_out=["__init__", "make", "make_rebuild", "place", "close", "close_later"],
+    ),
+    Twin(
+        source="everlog.ports.checkpoints",
+        name="Tx",
+        target="tx.py",
+        docstring="`Tx`: the transaction of a subscription, as a `def` handler has it.",
+        imports="from typing import Protocol",
+        base="Protocol",
+        bodies=dict.fromkeys(("execute", "execute_many", "fetch"), "..."),
+    ),
+    Twin(
         source="everlog.ports.ledger",
         name="Ledger",
         target="ledger.py",
@@ -423,6 +665,7 @@ TWINS = [
         imports="""
             from collections.abc import Awaitable, Callable
             from everlog.blocking.portal import Portal, portal
+            from everlog.blocking.upstreams import Upstreams
             from everlog.ports.ledger import Ledger as AsyncLedger
         """,
         held="self._ledger",
@@ -452,6 +695,7 @@ TWINS = [
         bodies={
             "identity": "return self._ledger.identity",
             "capabilities": "return self._ledger.capabilities",
+            "upstreams": "return Upstreams(self._portal, self._ledger.upstreams)",
             "close": """
                 if not self._portal.forked:
                     self._portal.run(self._ledger.close)
@@ -463,6 +707,22 @@ TWINS = [
                 """Returns the port as the portal sees it."""
                 return ledger._ledger{friend}
         ''',
+    ),
+    Twin(
+        source="everlog.ports.upstreams",
+        name="Upstreams",
+        target="upstreams.py",
+        docstring="`store.ledger.upstreams`: what is known of upstreams.",
+        imports="""
+            from everlog.blocking.portal import Portal
+            from everlog.ports.upstreams import Upstreams as AsyncUpstreams
+        """,
+        held="self._upstreams",
+        head="""
+            def __init__(self, portal: Portal, upstreams: AsyncUpstreams) -> None:
+                self._portal = portal
+                self._upstreams = upstreams
+        """,
     ),
 ]
 
@@ -510,6 +770,7 @@ def _hold(self, here: Portal, store: AsyncEventStore) -> None:
     self._saver = BlockingSaver(here, store)
     self.relations = Relations(here, store.relations)
     self.snapshots = Snapshots(here, store.snapshots, self._saver)
+    self.subscriptions = Subscriptions(here, store.subscriptions)
 """
 
 
@@ -542,7 +803,17 @@ def _method(node: Function, twin: Twin) -> str:
     if doc is not None:
         lines.append(_quoted(translation.docstring(f"{twin.name}.{node.name}", doc)))
     body = twin.bodies.get(node.name) or _handed_over(node, twin, returns)
+    unused = [each.arg for each in _arguments(node) if not _is_used(each.arg, body)]
+    if unused and not node.name.startswith("__") and body.strip() != "...":
+        raise LookupError(f"the body of {twin.name}.{node.name} does not pass on {unused}")
     return "\n".join([*lines, textwrap.indent(textwrap.dedent(body).strip(), "    ")])
+
+
+def _is_used(argument: str, body: str) -> bool:
+    used = {
+        each.id for each in ast.walk(ast.parse(textwrap.dedent(body))) if isinstance(each, ast.Name)
+    }
+    return argument in used or argument == "self"
 
 
 def _handed_over(node: Function, twin: Twin, returns: str) -> str:

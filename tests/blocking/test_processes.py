@@ -46,8 +46,14 @@ def line_of(process: subprocess.Popen[str]) -> str:
 
 def end_of(process: subprocess.Popen[str], *, said: str = "") -> list[str]:
     """Returns what a program says to its end; it ends well and complains of nothing."""
-    output, complaints = process.communicate(said, timeout=PATIENCE_S)
-    assert (process.returncode, complaints) == (0, "")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write(said)
+    process.stdin.flush()
+    # Not `communicate`, which passes over what `readline` has read already beyond its line.
+    output, complaints = process.stdout.read(), process.stderr.read()
+    assert (process.wait(timeout=PATIENCE_S), complaints) == (0, "")
     return output.splitlines()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import everlog
 from everlog import blocking
 from everlog.blocking import EventStore, Projector
-from tests.blocking import translation
+from tests.blocking import make_blocking, translation
 from tests.blocking.make_blocking import made
 from tests.blocking.twins import (
     FUNCTIONS,
@@ -51,6 +52,14 @@ def test_what_does_not_wait_is_the_same_object() -> None:
 def test_the_blocking_classes_are_what_make_blocking_writes() -> None:
     stale = [path.name for path, text in made().items() if path.read_text("utf-8") != text]
     assert stale == [], "run .venv/dev-*/bin/python tests/blocking/make_blocking.py"
+
+
+def test_a_body_that_drops_an_argument_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    [twin] = [each for each in make_blocking.TWINS if each.name == "Projector"]
+    bodies = {**twin.bodies, "once": "return self._projector.once(*types)"}
+    monkeypatch.setattr(make_blocking, "TWINS", [replace(twin, bodies=bodies)])
+    with pytest.raises(LookupError, match=r"Projector\.once does not pass on .'on_success'"):
+        made()
 
 
 def test_what_only_one_of_two_classes_has_exists() -> None:

@@ -70,6 +70,36 @@ waits is what cancelling is to the async store.""",
         )
     ],
     "Ledger.commit": [("Cancelling the caller", "Interrupting the caller")],
+    "Following": [
+        ("in one task at a time", "in one thread at a time"),
+        ("cancelled\nanywhere", "interrupted\nanywhere"),
+    ],
+    "Following.caught_up": [
+        ("beside the loop, in another task:", "beside the loop, in another thread:"),
+        (
+            """\
+>>> async def work() -> None:
+...     async for record in following:
+...         _ = record.data
+>>> working = asyncio.create_task(work())
+""",
+            """\
+>>> import threading
+>>> from contextlib import suppress
+>>> def work() -> None:
+...     with suppress(StoreClosed):
+...         for record in following:
+...             _ = record.data
+>>> threading.Thread(target=work).start()
+""",
+        ),
+        (
+            """\
+>>> working.cancel()
+True""",
+            "",
+        ),
+    ],
     "EventStore.drained": [
         (
             """\
@@ -97,6 +127,19 @@ waits is what cancelling is to the async store.""",
         )
     ],
     "EventStore.close": [("`async with` calls it.", "`with` calls it.")],
+    "Subscription.wait": [
+        (
+            "Cancelling the wait does not stop the worker.",
+            "An interrupt (Ctrl-C) ends the wait, and leaving the `with` block then stops the"
+            " worker.",
+        )
+    ],
+    "Tx": [
+        (
+            "A `def` handler, which runs\nin a thread, gets `everlog.blocking.Tx`.",
+            "An `async def` handler gets\n`everlog.Tx`.",
+        )
+    ],
     "Projector": [
         (
             "A projector may be\nused in several event loops: each keeps an order of its own.",
@@ -127,6 +170,7 @@ def docstring(name: str, text: str) -> str:
             raise LookupError(f"the docstring of {name} does not say any more:\n{old}")
         text = text.replace(old, new)
     text = text.replace("psycopg.AsyncConnection", "psycopg.Connection")
+    text = re.sub(r"\banext\(", "next(", text)
     text = _without_parentheses(text)
     text = re.sub(r"\bawait (?=[\w(])", "", text)
     # An `async def` handler in prose stays one.

@@ -12,22 +12,33 @@ from everlog import blocking
 from everlog.blocking.ledger import Ledger
 from everlog.blocking.relations import Relations
 from everlog.blocking.snapshots import Snapshots
+from everlog.blocking.subscriptions import Subscriptions
 from everlog.blocking.transaction import Transaction
+from everlog.blocking.upstreams import Upstreams
 from everlog.ports.ledger import Ledger as AsyncLedger
+from everlog.ports.upstreams import Upstreams as AsyncUpstreams
 from everlog.store.relations import Relations as AsyncRelations
 from everlog.store.snapshots import Snapshots as AsyncSnapshots
+from everlog.store.subscribing import Subscriptions as AsyncSubscriptions
 from everlog.store.transacting import Transaction as AsyncTransaction
 from tests.blocking import translation
 
 TWINS: tuple[tuple[type[Any], type[Any]], ...] = (
     (everlog.AggregateRoot, blocking.AggregateRoot),
     (everlog.EventStore, blocking.EventStore),
+    (everlog.Following, blocking.Following),
     (everlog.Projector, blocking.Projector),
     (everlog.Reading, blocking.Reading),
+    (everlog.Rebuild, blocking.Rebuild),
+    (everlog.Subscription, blocking.Subscription),
+    (everlog.Sync, blocking.Sync),
+    (everlog.Tx, blocking.Tx),
     (AsyncLedger, Ledger),
     (AsyncRelations, Relations),
     (AsyncSnapshots, Snapshots),
+    (AsyncSubscriptions, Subscriptions),
     (AsyncTransaction, Transaction),
+    (AsyncUpstreams, Upstreams),
 )
 
 FUNCTIONS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
@@ -38,13 +49,24 @@ FUNCTIONS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
 
 ONE_SIDED: Mapping[str, str] = {
     "EventStore.pend": "what aggregates of the async store call; blocking: BlockingSaver.pend",
+    "EventStore.as_hub": "a transport is async: `blocking.EventStore.sync` takes a store or one",
     "EventStore.snapshot_aggregate": "likewise, BlockingSaver.snapshot_now",
+    "Subscriptions.make": "what `store.subscription` of both stores calls",
+    "Subscriptions.make_rebuild": "what `store.rebuild` of both stores calls",
+    "Subscriptions.place": "what `store.sync` of both stores is made of",
+    "Subscriptions.close": "what `store.close` of both stores calls",
+    "Subscriptions.close_later": "likewise, inside of a handler",
     "Ledger.join": "what `store.transaction` of both stores is made of",
     "Ledger.of": "how an adapter of one's own gets to the loop of the portal",
 }
 """Methods that only one of the two has, and why."""
 
-DUNDERS = {"__aenter__": "__enter__", "__aexit__": "__exit__", "__aiter__": "__iter__"}
+DUNDERS = {
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+}
 """What else is public, by the name of the async class and of the blocking one."""
 CONSTRUCTED = {"EventStore", "Projector"}
 """Classes that programs make themselves: their constructors are public."""

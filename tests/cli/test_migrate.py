@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -45,13 +46,29 @@ Capture = pytest.CaptureFixture[str]
 
 def test_it_creates_a_ledger_once_and_says_so(url: str, capsys: Capture) -> None:
     assert main(["migrate", url, "--dry-run"]) == 0
-    assert capsys.readouterr() == ("would apply 0001 ledger\n", "")
+    assert capsys.readouterr() == (
+        "would apply 0001 ledger\nwould apply 0002 subscriptions\nwould apply 0003 sync\n",
+        "",
+    )
     assert picture(url) == NOTHING
     assert main(["migrate", url]) == 0
-    assert capsys.readouterr() == ("applied 0001 ledger\n", "")
+    assert capsys.readouterr() == (
+        "applied 0001 ledger\napplied 0002 subscriptions\napplied 0003 sync\n",
+        "",
+    )
     for again in (["migrate", url], ["migrate", url, "--dry-run"]):
         assert main(again) == 0
         assert capsys.readouterr() == ("nothing is lacking\n", "")
+
+
+def test_what_was_applied_is_told_in_json(url: str, capsys: Capture) -> None:
+    assert main(["migrate", url, "--dry-run", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == {"number": 1, "name": "ledger", "applied": False}
+    assert main(["migrate", "--json", url]) == 0
+    assert all(json.loads(line)["applied"] for line in capsys.readouterr().out.splitlines())
+    assert main(["migrate", url, "--json"]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_what_it_prints_is_the_script_and_changes_nothing(url: str, capsys: Capture) -> None:
@@ -79,7 +96,11 @@ def test_all_steps_are_printed_without_a_url_or_a_server(
 
 def test_the_url_comes_from_the_environment_unless_it_is_given(url: str) -> None:
     done = run("migrate", EVERLOG_URL=f"{url}?schema=one&readers=2&migrate=false")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "applied 0001 ledger\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "applied 0001 ledger\napplied 0002 subscriptions\napplied 0003 sync\n",
+        "",
+    )
     assert run("migrate", url, EVERLOG_URL="postgresql://127.0.0.1:1/nothing").returncode == 0
     assert picture(url, "one") != NOTHING
     assert picture(url) != NOTHING
@@ -205,7 +226,10 @@ def test_a_password_stands_in_no_list_of_processes_or_sessions() -> None:
                 finally:
                     holder.rollback()
                 said, _ = process.communicate(timeout=60)
-        assert (process.returncode, said) == (0, "applied 0001 ledger\n")
+        assert (process.returncode, said) == (
+            0,
+            "applied 0001 ledger\napplied 0002 subscriptions\napplied 0003 sync\n",
+        )
         assert str(process.pid) in listed
         assert SECRET not in listed
         assert SECRET not in str(sessions)

@@ -21,20 +21,26 @@ from everlog import blocking
 from everlog.blocking import portal as portal_module
 from everlog.blocking.ledger import Ledger as BlockingLedger
 from everlog.ports.ledger import Ledger
+from everlog.ports.upstreams import Upstreams
 from everlog.store.event_store import EventStore
 from everlog.store.relations import Relations
 from everlog.store.snapshots import Snapshots
 
 
 class Bridge:
-    """A ledger of one event loop as another loop sees it."""
+    """A ledger of one event loop, or its upstreams, as another loop sees it."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(
+        self, ledger: Ledger | Upstreams, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """`loop`: that of the ledger; by default the running one."""
         self._ledger = ledger
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._ledger, name)
+        if name == "upstreams":
+            return Bridge(member, self._loop)
         if not callable(member):
             return member
         method: Callable[..., Any] = member
@@ -64,6 +70,8 @@ class Awaited:
             return Awaited(member, Snapshots)
         if name == "ledger":
             return Awaited(member, Ledger)
+        if name == "upstreams":
+            return Awaited(member, Upstreams)
         if not callable(member):
             return member
         method: Callable[..., Any] = member

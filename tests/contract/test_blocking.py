@@ -20,6 +20,7 @@ from everlog.store.opening import SnapshotPolicy
 from everlog.testing import PostgresServer
 from everlog.testing.contract import Scene, StoreContract
 from everlog.testing.contract.events import Noted
+from everlog.testing.contract.following import FollowingRecords
 from everlog.testing.contract.lifecycle import store_calls
 from everlog.testing.contract.scene import contract_test
 from tests.contract.awaited import Awaited, awaited_store, in_thread
@@ -39,6 +40,11 @@ NOT_HERE: Mapping[str, str] = {
         "a blocking store is for every thread, whatever loop runs there:"
         " test_any_thread_and_any_event_loop_is_welcome"
     ),
+    **{
+        name: "it calls off who follows, or waits beside it: tests/blocking/test_following.py"
+        for name in dir(FollowingRecords)
+        if name.startswith("test_")
+    },
 }
 """Tests of the contract that make no sense without `async`, and what stands in their place."""
 

@@ -866,11 +866,11 @@ def test_a_registry_says_what_it_knows_when_it_does_not_know_an_event() -> None:
     with pytest.raises(UnknownEvent, match="instance of an event class"):
         registry.of_event("jane")
     with pytest.raises(UnknownEvent, match="Empty"):
-        registry.name_of(Empty)
+        registry.names_of(Empty)
     with pytest.raises(InvalidInput, match="classes or type names"):
-        registry.name_of(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    assert registry.name_of(Bare) == registry.name_of("bare") == "bare"
-    assert registry.name_of("a type of another store") == "a type of another store"
+        registry.names_of(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert registry.names_of(Bare) == registry.names_of("bare") == ("bare",)
+    assert registry.names_of("a type of another store") == ("a type of another store",)
     assert registry.types == ("bare",)
 
 

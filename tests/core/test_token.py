@@ -103,7 +103,9 @@ def test_a_log_has_the_place_or_is_another_one() -> None:
     assert "position 258" in str(error)
     assert told() == told(position=258) == ""
     assert told(ledger="f" * 32) == "ledger"
-    assert told(epoch="f" * 16) == "epoch"
+    assert told(epoch="f" * 16) == "", "the same history, read before the log was promoted"
+    assert told(epoch="f" * 16, chain=bytes(32)) == "epoch"
+    assert told(epoch="f" * 16, position=257, chain=None) == "epoch"
     assert told(position=257, chain=None) == "end"
     assert told(chain=bytes(32)) == told(chain=None) == "chain"
     beginning = TOKEN._replace(position=0, chain=GENESIS)

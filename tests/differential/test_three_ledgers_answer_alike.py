@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -14,6 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from everlog import ANY, EXISTS, NEW, EventStore, Record, every, reducer, to
 from everlog.core.record import StoredRecord, computed_hash
 from everlog.core.selection import Order, Selection
+from everlog.core.taking import BEGINNING, Link, Mark, Note, Purge, Rewind, Take
+from everlog.errors import ContentGone
+from everlog.ports.ledger import Request
 from everlog.store.opening import SnapshotPolicy
 from everlog.store.preparing import To
 from everlog.testing.contract.events import (
@@ -29,6 +33,8 @@ from everlog.testing.contract.scene import NOON_MS, rows_of
 from tests.differential.triplets import Call, Triplets
 
 Options = dict[str, Any]
+
+HUB, EPOCH = "f" * 32, "1" * 16
 
 streams = st.sampled_from(["a", "b", "c", "\u00e9", "\U0001f600"])
 relations = st.sampled_from(["r", "q"])
@@ -138,6 +144,10 @@ class History(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.foreign: list[StoredRecord] = []
+        self.cursor = BEGINNING
+        """How far all have got along the history of a hub that gives nothing."""
+        self.gone: dict[str, StoredRecord] = {}
+        """What went, as it was."""
 
     @initialize(
         snapshots=policies,
@@ -171,6 +181,7 @@ class History(RuleBasedStateMachine):
         rows = triplets.all(lambda store: rows_of(store.ledger))
         assert isinstance(rows, list)
         triplets.all(lambda store: rows_of(store.ledger, Selection(order=Order.CREATED)))
+        triplets.all(lambda store: rows_of(store.ledger, Selection(tombstones=True)))
         found = triplets.all(lambda store: store.verify())
         assert getattr(found, "problems", None) == ()
 
@@ -264,6 +275,57 @@ class History(RuleBasedStateMachine):
                 changed = changed._replace(hash=computed_hash(changed))
             self.triplets.all(lambda store: store.import_records([changed]))
 
+    # --- what goes, and comes again ---
+
+    @rule(stream=streams, stable=st.integers(0, 2))
+    def let_go(self, stream: str, stable: int) -> None:
+        triplets = self.triplets
+        rows = triplets.run(rows_of(triplets.memory.ledger, Selection(streams=(stream,))))
+        places = [(row.id, self.cursor.position + 1 + at) for at, row in enumerate(rows)]
+        self.go_on(len(rows))
+        position = self.cursor.position
+        self.commit(Note(HUB, self.cursor, tuple(places)))
+        self.outside()
+        self.commit(Purge(HUB, self.cursor, position - stable, tuple(id for id, _ in places)))
+        self.outside()
+        self.gone.update({row.id: row for row in rows})
+
+    @rule(data=st.data())
+    def come_again(self, data: st.DataObject) -> None:
+        if not self.gone:
+            return
+        rows = data.draw(st.lists(st.sampled_from([*self.gone.values()]), max_size=4))
+        rows = sorted({row.id: row for row in rows}.values())
+        self.commit(Rewind(HUB, EPOCH, self.cursor, BEGINNING))
+        self.cursor = BEGINNING
+        self.go_on(max((row.position for row in rows), default=0), *rows)
+        for row in rows:
+            del self.gone[row.id]
+
+    def go_on(self, count: int, *records: StoredRecord) -> None:
+        position = self.cursor.position + count
+        end = self.cursor
+        if count:
+            end = Mark(position, sha256(str(position).encode()).digest())
+        link = Link(HUB, EPOCH, self.cursor, end, scope="another")
+        self.commit(Take(records, link=link))
+        self.cursor = end
+
+    def commit(self, request: Request) -> None:
+
+        async def commit(store: EventStore) -> object:
+            return list(await store.ledger.commit([request]))
+
+        self.triplets.all(commit)
+
+    def outside(self) -> None:
+        async def outside(store: EventStore) -> object:
+            upstreams = store.ledger.upstreams
+            return list(await upstreams.outside(HUB, after=0, until=10_000, size=1_000))
+
+        self.triplets.all(outside)
+        self.triplets.all(lambda store: store.ledger.upstreams.first_tombstone())
+
     # --- relations and snapshots ---
 
     @rule(pairs=st.lists(st.tuples(relations, streams), min_size=1, max_size=4))
@@ -314,7 +376,15 @@ class History(RuleBasedStateMachine):
 
     @rule(options=foldings)
     def fold(self, options: Options) -> None:
-        folded = self.triplets.all(lambda store: store.reduce(trace, **options))
+        async def fold(store: EventStore) -> object:
+            try:
+                return await store.reduce(trace, **options)
+            except ContentGone as error:
+                return str(error)
+
+        folded = self.triplets.all(fold)
+        if isinstance(folded, str):
+            return
 
         # A snapshot never changes the answer: folding the records of the selection says the same.
         async def directly(store: EventStore) -> object:

@@ -13,6 +13,7 @@ import pytest
 
 from everlog.testing.contract import StoreContract
 from tests.contract import test_memory, test_sqlite
+from tests.contract.checkpoints.suite import SharedCheckpointsContract
 from tests.mutants.all_mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,9 @@ def _on_the_page(test: str) -> str:
     path, _, name = test.partition("::")
     if not path.startswith("tests/contract/"):
         return test
-    method = getattr(StoreContract, name.rpartition("::")[2])
+    of_checkpoints = path.startswith("tests/contract/checkpoints/")
+    suite = SharedCheckpointsContract if of_checkpoints else StoreContract
+    method = getattr(suite, name.rpartition("::")[2])
     topic = method.__module__.replace(".", "/")
     return f"{topic}.py::{method.__name__}"
 

@@ -56,7 +56,11 @@ def test_the_programs_of_the_page_run_one_after_another(tmp_path: Path) -> None:
         answers = [line for line in said if re.match("would|applied|nothing|1 ", line)]
         assert answers == [
             "would apply 0001 ledger",
+            "would apply 0002 subscriptions",
+            "would apply 0003 sync",
             "applied 0001 ledger",
+            "applied 0002 subscriptions",
+            "applied 0003 sync",
             "1 Opened(owner='Jane')",
             "nothing is lacking",
         ]

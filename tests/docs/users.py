@@ -12,7 +12,7 @@ import psycopg
 from pydantic import BaseModel, RootModel
 
 import everlog
-from everlog import AggregateRoot, EventStore, Record, blocking, event, reducer
+from everlog import AggregateRoot, EventStore, Projector, Record, blocking, event, reducer
 from everlog.ports.seams import Seams
 from everlog.testing import FakeClock, deterministic_bytes, postgres, record_of, scenario
 
@@ -107,6 +107,19 @@ class BlockingUser(blocking.AggregateRoot, name="user"):
         return self.push(EmailSet(email))
 
 
+projector, blocking_projector = Projector(), blocking.Projector()
+
+
+@projector.on(EmailSet)
+async def keep(record: Record[EmailSet]) -> None:
+    """Does nothing with it."""
+
+
+@blocking_projector.on(EmailSet)
+def keep_from_a_thread(record: Record[EmailSet]) -> None:
+    """Does nothing with it."""
+
+
 BlockingUser.__name__ = BlockingUser.__qualname__ = "User"
 
 
@@ -127,6 +140,7 @@ async def a_blocking_store_with_a_user(
             **{name: getattr(blocking, name) for name in blocking.__all__},
             "UTC": UTC,
             "User": BlockingUser,
+            "projector": blocking_projector,
             "store": store,
             "user_reducer": user_reducer,
         }
@@ -143,6 +157,7 @@ async def a_store_with_a_user(url: str = "memory:") -> AsyncGenerator[dict[str, 
             **{value.__name__: value for value in _NAMES},
             "UTC": UTC,
             "asyncio": asyncio,
+            "projector": projector,
             "store": store,
             "user_reducer": user_reducer,
         }

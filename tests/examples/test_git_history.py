@@ -418,11 +418,11 @@ def test_a_replay_that_ends_elsewhere_would_be_seen(
 ) -> None:
     a_small_history(repository)
 
-    async def another(path: str) -> Replayed:
-        real = await replay.replay_elsewhere(path)
+    async def another(store: EventStore) -> Replayed:
+        real = await replay.hydrate_elsewhere(store)
         return Replayed(real.records, "0" * 64, real.tables, real.effects, real.seconds)
 
-    monkeypatch.setattr(tour, "replay_elsewhere", another)
+    monkeypatch.setattr(tour, "hydrate_elsewhere", another)
     assert main(["--db", str(tmp_path / "log.db"), str(repository.path)]) == 1
     assert "✗  the same state" in capsys.readouterr().out
 
@@ -568,6 +568,12 @@ def test_a_file_that_is_no_log_is_left_alone(
     assert foreign.read_text().startswith("Dear diary, ")
     assert "is none" in refused(["--db", str(tmp_path / "missing.db"), "--replay"], capsys)
     assert "is none" in refused(["--replay"], capsys)
+    hub = ["--hub", "http://127.0.0.1:1"]
+    assert "is none" in refused(["--replay", *hub], capsys)
+    assert "is none" in refused(["--db", str(foreign), "--replay", *hub], capsys)
+    new = ["--db", str(tmp_path / "new.db")]
+    assert "is none" in refused([*new, *hub], capsys)
+    assert "cannot be reached" in refused([*new, "--replay", *hub], capsys)
 
 
 def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -575,4 +581,6 @@ def test_the_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None
         main(["--help"])
     assert exit_.value.code == 0
     out = capsys.readouterr().out
-    assert all(word in out for word in ("REPO", "--db", "--file", "--replay", "exit codes"))
+    assert all(
+        word in out for word in ("REPO", "--db", "--file", "--replay", "--hub", "exit codes")
+    )

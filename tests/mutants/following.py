@@ -7,6 +7,10 @@ from tests.mutants.mutant import MEMORY, POSTGRES, SQLITE, Mutant
 REFUSED = "test_a_token_is_refused_where_anything_of_it_is_another"
 LOST_TAIL = "test_a_log_that_lost_its_tail_is_read_on_where_it_agrees_and_nowhere_else"
 ONE_HISTORY = "test_the_pages_of_one_reading_are_never_of_two_histories"
+FEED = "tests/subscriptions/test_feed.py::"
+FIRST_PAGE = "tests/adapters/test_postgres_first_page.py::"
+ELSEWHERE = "test_a_page_behind_a_place_is_refused_where_that_is_another_however_it_is_read"
+PREFIX = "test_a_prefix_is_taken_as_it_is_written_code_point_by_code_point"
 WAITING = "tests/ports/test_waiting.py::"
 WAKING = "tests/adapters/test_postgres_waking.py::"
 
@@ -15,8 +19,8 @@ FOLLOWING = [
         "the chain in a token",
         "a token is more than a position: it stands for all up to there",
         "core/token.py",
-        "if token.chain != chain:",
-        "if token.chain is None:",
+        "if not ended and token.chain == chain:",
+        "if not ended and chain is not None:",
         (
             MEMORY + REFUSED,
             MEMORY + LOST_TAIL,
@@ -28,8 +32,8 @@ FOLLOWING = [
         "the end in a token",
         "a log that ends before a token's position is told from one that has another record there",
         "core/token.py",
-        "if token.position > position:",
-        "if token.position < 0:",
+        "ended = token.position > position",
+        "ended = token.position < 0",
         (MEMORY + LOST_TAIL,),
     ),
     Mutant(
@@ -80,7 +84,7 @@ FOLLOWING = [
     Mutant(
         "pages of one history in PostgreSQL",
         "a later page is of the log that the first page was of",
-        "adapters/postgres/reading.py",
+        "adapters/postgres/paging.py",
         "where = schema.OF_ONE_HISTORY + where",
         "where = where + ''",
         (POSTGRES + ONE_HISTORY,),
@@ -148,5 +152,120 @@ FOLLOWING = [
         "self._waiting.hint()  # of what was said meanwhile nothing was heard",
         "pass",
         (WAKING + "test_what_was_appended_while_nobody_listened_is_found_by_who_listens_again",),
+    ),
+    Mutant(
+        "the history of a follower",
+        "each page that is followed is of the history in which the one before it ended",
+        "subscriptions/feed.py",
+        "after=self._position, seen=self._seen)",
+        "after=self._position, seen=None)",
+        (
+            FEED + "test_where_the_log_is_exchanged_beneath_it_it_says_so_and_skips_nothing[2-3]",
+            FEED + "test_between_two_pages_of_what_there_was_it_says_so_too",
+        ),
+    ),
+    Mutant(
+        "a look at an idle log",
+        "who waits at the head of a log that went back is told",
+        "subscriptions/feed.py",
+        "if head == self._position and now() - self._read_at < LOOK_AGAIN_S:",
+        "if head <= self._position:",
+        (FEED + "test_where_the_log_is_exchanged_beneath_it_it_says_so_and_skips_nothing[2-0]",),
+    ),
+    Mutant(
+        "where a page ends",
+        "a follower goes on behind the last record of a page and not behind the head",
+        "subscriptions/feed.py",
+        "self._position = last.position",
+        "self._position = end.until or 0",
+        (
+            FEED + "test_it_gives_what_there_is_page_by_page_and_then_what_comes",
+            MEMORY + "test_pages_go_over_into_what_comes_without_a_seam",
+        ),
+    ),
+    Mutant(
+        "the place of what is left out",
+        "a token moves past what is not followed, so that it is not searched again",
+        "subscriptions/feed.py",
+        "if end.seen is not None and end.seen.position == self._position:",
+        "if end.seen is None:",
+        (FEED + "test_its_position_moves_past_what_is_left_out_and_so_does_its_token",),
+    ),
+    Mutant(
+        "the end of a page in SQLite",
+        "whoever reads to the head knows in which history it stands",
+        "adapters/sqlite/reading.py",
+        "if page.cursor is None and selection.order is Order.CREATED:",
+        "if page.cursor is None:",
+        (SQLITE + "test_a_page_says_where_in_which_history_it_ends",),
+    ),
+    Mutant(
+        "a place in the trip of its page",
+        "what stands where a reader was is looked at in the statement of the page",
+        "adapters/postgres/first_page.py",
+        "chain=None if chain is None else bytes.fromhex(chain),",
+        "chain=seen.chain,",
+        (
+            POSTGRES + REFUSED,
+            FIRST_PAGE
+            + "test_a_page_behind_a_place_is_refused_where_that_is_another_however_it_is_read",
+        ),
+    ),
+    Mutant(
+        "one trip for a follower",
+        "a page behind a place costs no statement more",
+        "adapters/postgres/reading.py",
+        "        if found is not None:\n            return found.page\n",
+        "        if found is not None:\n            if seen is not None:\n"
+        "                yield from _require(seen)\n            return found.page\n",
+        (FIRST_PAGE + "test_a_read_or_a_fold_of_one_page_is_one_trip",),
+    ),
+    Mutant(
+        "a prefix in memory",
+        "a prefix stands at the beginning of a name",
+        "adapters/memory/reading.py",
+        "record.stream.startswith(prefix)",
+        "prefix in record.stream",
+        (MEMORY + PREFIX,),
+    ),
+    Mutant(
+        "a prefix in SQLite",
+        "a prefix is text and not a pattern",
+        "adapters/sqlite/reading.py",
+        "substr(stream, 1, ?) = ?",
+        "substr(stream, 1, ?) LIKE ?",
+        (SQLITE + PREFIX,),
+    ),
+    Mutant(
+        "a prefix in PostgreSQL",
+        "a prefix is text and not a pattern",
+        "adapters/postgres/paging.py",
+        "left(stream, char_length(%(prefix)s)) = %(prefix)s",
+        "stream LIKE (%(prefix)s || chr(37))",
+        (POSTGRES + PREFIX,),
+    ),
+    Mutant(
+        "who is caught up",
+        "whoever waits to be caught up is told when the last record was handed out",
+        "store/following.py",
+        "if position <= self._position and not future.done():",
+        "if position < self._position and not future.done():",
+        (MEMORY + "test_caught_up_returns_when_all_up_to_there_was_handed_out",),
+    ),
+    Mutant(
+        "closing ends who waits to be caught up",
+        "nobody waits beside a loop of a store that is closed",
+        "store/event_store.py",
+        "for following in list(self._followings):",
+        "for following in list(self._followings)[:0]:",
+        (MEMORY + "test_closing_ends_it_wherever_it_waits",),
+    ),
+    Mutant(
+        "one loop over a following",
+        "two loops do not take each other's records",
+        "store/following.py",
+        "if self._filling:",
+        "if self._filling is None:",
+        (MEMORY + "test_two_at_once_over_one_following_are_refused",),
     ),
 ]

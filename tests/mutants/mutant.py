@@ -24,6 +24,7 @@ class Mutant:
 MEMORY = "tests/contract/test_memory.py::TestMemory::"
 SQLITE = "tests/contract/test_sqlite.py::TestSqlite::"
 POSTGRES = "tests/contract/test_postgres.py::TestPostgres::"
+SQLITE_VIEWS = "tests/contract/checkpoints/test_sqlite.py::TestSqliteFile::"
 ANYWHERE = (
     "tests/store/test_cancellation.py::"
     "test_an_append_called_off_anywhere_is_wholly_there_or_not_and_a_retry_by_id_settles_it"

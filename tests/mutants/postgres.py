@@ -16,6 +16,13 @@ SETTINGS = (
 
 PAGES = "tests/adapters/test_postgres_pages.py::"
 CUT = PAGES + "test_a_page_of_large_events_ends_in_time_and_nothing_is_skipped_at_its_cut"
+FIRST = (
+    "tests/adapters/test_postgres_first_page.py::"
+    "test_the_first_page_in_one_trip_is_the_page_that_several_give"
+)
+ONE_TRIP = (
+    "tests/adapters/test_postgres_first_page.py::test_a_read_or_a_fold_of_one_page_is_one_trip"
+)
 MOMENTS = (
     "tests/adapters/test_postgres_moments.py::test_a_read_of_a_relation_never_mixes_the_streams_of"
     "_one_moment_with_the_log_of_another"
@@ -23,6 +30,7 @@ MOMENTS = (
 POSTGRES_SUITE = "tests/contract/test_postgres.py::TestPostgres::"
 NAMES = POSTGRES_SUITE + "test_names_are_compared_by_code_point_and_kept_as_they_are[newest]"
 
+TOMBSTONES = "adapters/postgres/migrations/0003_sync.sql"
 MIGRATION = "adapters/postgres/migrations/0001_ledger.sql"
 HISTORY = "tests/adapters/test_postgres_history.py::"
 IN_ANOTHER_ORDER = (
@@ -36,6 +44,11 @@ LOST = "tests/scenarios/postgres/test_lost_answers.py::"
 DISTURBED = LOST + (
     "test_a_write_that_is_disturbed_at_any_statement_is_there_once_and_its_caller_never_hears"
 )
+SILENT = "tests/scenarios/postgres/test_silent_server.py::"
+LOOKED_UP = SILENT + (
+    "test_what_became_of_a_write_is_looked_up_where_the_server_answers_somebody_else"
+)
+NEWS = "tests/scenarios/postgres/test_news_of_commits.py::"
 IN_ITS_PLACE = LOST + (
     "test_a_write_that_was_lost_is_not_taken_for_what_another_wrote_in_its_place[one event]"
 )
@@ -140,6 +153,16 @@ COPY = "COPY""",
         (WRITERS + "test_a_stream_that_grew_elsewhere_is_not_remembered_as_it_was",),
     ),
     Mutant(
+        "a lost rewind",
+        "a request that stores no record tells by its transaction what became of it",
+        "adapters/postgres/writing.py",
+        "return isinstance(request, (Append, Import))",
+        "return True",
+        (
+            "tests/scenarios/postgres/test_lost_pieces.py::test_a_request_that_is_disturbed_at_any_statement_takes_effect_once",
+        ),
+    ),
+    Mutant(
         "synchronous_commit",
         "a commit is on the disk when it returns, whatever the server's default is",
         "adapters/postgres/schema.py",
@@ -203,7 +226,7 @@ COPY = "COPY""",
     Mutant(
         "where a stream begins",
         "a page of a stream begins with its first record",
-        "adapters/postgres/reading.py",
+        "adapters/postgres/paging.py",
         "(stream, position) > (%(stream)s, %(after)s) ",
         "(stream, position) > ('', 0) AND %(after)s >= 0 ",
         (NAMES,),
@@ -211,7 +234,7 @@ COPY = "COPY""",
     Mutant(
         "where a stream ends",
         "a page of a stream ends with its last record",
-        "adapters/postgres/reading.py",
+        "adapters/postgres/paging.py",
         "AND (stream, position) <= (%(stream)s, %(until)s)",
         "AND %(until)s > 0",
         (NAMES,),
@@ -219,7 +242,7 @@ COPY = "COPY""",
     Mutant(
         "late in one run only",
         "a fold finds what came late in one of its two runs, not in both",
-        "adapters/postgres/reading.py",
+        "adapters/postgres/paging.py",
         'conditions = " AND NOT late" if on_time else ""',
         'conditions = ""',
         (POSTGRES_SUITE + "test_a_fold_goes_by_created_whatever_the_order_of_arrival[newest]",),
@@ -227,7 +250,7 @@ COPY = "COPY""",
     Mutant(
         "where the late ones go on",
         "the next page of what came late begins behind the last one",
-        "adapters/postgres/reading.py",
+        "adapters/postgres/paging.py",
         " AND (created, id) > (%(created)s, %(id)s)",
         " AND created > %(created)s AND %(id)s <> '-'",
         (POSTGRES_SUITE + "test_pages_of_every_size_together_are_the_selection[newest-created]",),
@@ -259,7 +282,7 @@ COPY = "COPY""",
     Mutant(
         "a page in the order of folds by its bytes",
         "a page that is looked for step by step ends before it is too large",
-        "adapters/postgres/reading.py",
+        "adapters/postgres/paging.py",
         "    while len(found) < size and room > 0 and",
         "    room = 2**40\n    while len(found) < size and",
         (CUT,),
@@ -267,15 +290,15 @@ COPY = "COPY""",
     Mutant(
         "a page that is full",
         "where a page was cut by its bytes it is gone on",
-        "adapters/postgres/reading.py",
-        "return records, fits or not _is_full(records, room)",
-        "return records, True",
+        "adapters/postgres/paging.py",
+        "return len(records) <= size and (fits or not _is_full(records, room))",
+        "return len(records) <= size",
         (CUT,),
     ),
     Mutant(
         "full of bytes, not of characters",
         "whether a page was cut is told by its bytes",
-        "adapters/postgres/reading.py",
+        "adapters/postgres/paging.py",
         "len(text) if text.isascii() else len(text.encode())",
         "len(text)",
         (CUT + "[two bytes]", CUT + "[four bytes]"),
@@ -283,18 +306,50 @@ COPY = "COPY""",
     Mutant(
         "full, or clearly not",
         "a character has up to four bytes",
-        "adapters/postgres/reading.py",
+        "adapters/postgres/paging.py",
         "4 * characters >= room",
         "characters >= room",
         (CUT + "[two bytes]", CUT + "[four bytes]"),
     ),
     Mutant(
+        "late ones behind a first page",
+        "a fold of more than a page, in which some came late, is merged of two runs",
+        "adapters/postgres/first_page.py",
+        "        if late:\n            return None\n",
+        "",
+        (FIRST,),
+    ),
+    Mutant(
+        "late ones in a first page",
+        "a fold of one page has what came late in its place",
+        "adapters/postgres/first_page.py",
+        "    elif late:\n",
+        "    elif late and sized:\n",
+        (FIRST,),
+    ),
+    Mutant(
+        "the bytes of a first page",
+        "a first page that may be too large is asked for again, by its bytes",
+        "adapters/postgres/schema.py",
+        'page, fits = select_small_page(conditions, order), "b.largest * %(limit)s < %(room)s"',
+        'page, fits = select_small_page(conditions, order), "true"',
+        (FIRST,),
+    ),
+    Mutant(
+        "behind the snapshot",
+        "a fold reads what stands behind its snapshot, not before it",
+        "adapters/postgres/schema.py",
+        "greatest(%(after)s, coalesce(s.position, 0)), ",
+        "%(after)s::bigint, ",
+        (ONE_TRIP,),
+    ),
+    Mutant(
         "one moment of a read",
         "a read finds the head and the streams of a relation in one statement",
         "adapters/postgres/reading.py",
-        "        selection = _resolved(selection, *place)\n",
-        """        [(*_, members)] = yield from ask(schema.SELECT_BEGINNING, _beginning(selection))
-        selection = _resolved(selection, *place[:-1], members)
+        "    largest, ledger, epoch, end, chain, members = row\n",
+        """    largest, ledger, epoch, end, chain, members = row
+    [(*_, members)] = yield from ask(schema.SELECT_BEGINNING, _beginning(selection))
 """,
         (MOMENTS + "[read]",),
     ),
@@ -382,6 +437,118 @@ COPY = "COPY""",
         (DISTURBED + "[a relation-it never arrives]",),
     ),
     Mutant(
+        "news of what was found",
+        "a commit that was lost and found wakes those who wait",
+        "adapters/postgres/writer.py",
+        "                self._waker.found_committed(bool(written.rows))\n",
+        "",
+        (
+            NEWS + "test_a_commit_that_was_lost_and_found_wakes_those_who_wait_at_once[by a guess]",
+            NEWS + "test_a_commit_that_was_lost_and_found_wakes_those_who_wait_at_once[by a look]",
+        ),
+    ),
+    Mutant(
+        "no guess behind somebody else",
+        "behind a transaction that was looked up nothing is guessed",
+        "adapters/postgres/writer.py",
+        "        self._guesses.forget()\n        tries = ",
+        "        tries = ",
+        (NEWS + "test_behind_a_transaction_that_was_looked_up_nothing_is_guessed",),
+    ),
+    Mutant(
+        "no room to notify",
+        "a commit does not fail for its NOTIFY",
+        "adapters/postgres/writer.py",
+        "error.sqlstate == NO_ROOM_TO_NOTIFY and self._waker.mute()",
+        "False",
+        (NEWS + "test_a_commit_does_not_fail_where_the_server_has_no_room_to_notify",),
+    ),
+    Mutant(
+        "a silent transaction",
+        "who is silent under the lock loses it",
+        "adapters/postgres/executing.py",
+        "yield from super()._fetch_gen(flush=False)",
+        "yield from super()._fetch_gen(flush=flush)",
+        (
+            "tests/adapters/test_postgres_stopped.py::test_who_is_stopped_with_the_lock_in_its"
+            "_hands_loses_it_and_goes_on_where_it_was[none]",
+            "tests/adapters/test_postgres_stopped.py::test_who_is_stopped_with_the_lock_in_its"
+            "_hands_loses_it_and_goes_on_where_it_was[transaction]",
+        ),
+    ),
+    Mutant(
+        "the rest of a statement",
+        "a pipeline does not wait for the answer to what has been sent in part",
+        "adapters/postgres/executing.py",
+        "            yield from generators.send(self.pgconn)\n",
+        "            pass\n",
+        (
+            "tests/adapters/test_postgres_large_statements.py::test_a_large_statement_at_the_end"
+            "_of_a_pipeline_does_not_wait_for_its_answer_half_sent",
+        ),
+    ),
+    Mutant(
+        "a connection that was begun",
+        "who is called off while connecting leaves no connection",
+        "adapters/postgres/executing.py",
+        "                making.close()\n",
+        "                pass\n",
+        (
+            "tests/adapters/test_postgres_connecting.py::test_a_server_that_does_not_answer_has_no"
+            "_connection_of_whom_was_called_off",
+        ),
+    ),
+    Mutant(
+        "a limit to silence",
+        "a connection whose other end says nothing is cut",
+        "adapters/postgres/silence.py",
+        "            self._cut()\n",
+        "            self._set(limit_s)\n",
+        (
+            "tests/adapters/test_postgres_stopped.py::"
+            "test_whoever_calls_a_server_that_is_stopped_is_told_in_time_and_goes_on_with_it",
+            SILENT + "test_who_is_called_off_while_a_server_is_silent_is_free_soon",
+        ),
+    ),
+    Mutant(
+        "a limit to connecting",
+        "an attempt to connect ends in time",
+        "adapters/postgres/silence.py",
+        "asyncio.timeout(self._within_s)",
+        "asyncio.timeout(60)",
+        (SILENT + "test_who_opens_a_store_on_a_silent_server_is_told_in_time",),
+    ),
+    Mutant(
+        "signs of life",
+        "what goes on is not cut, however long it takes",
+        "adapters/postgres/silence.py",
+        "if ready:  # otherwise",
+        "if ready is None:  # otherwise",
+        (SILENT + "test_a_page_that_comes_slowly_is_not_cut",),
+    ),
+    Mutant(
+        "a look when time is up",
+        "a write that took all its time and was lost is looked for once all the same",
+        "adapters/postgres/writer.py",
+        "(tries.over and (looked_late or not lost))",
+        "tries.over",
+        (
+            LOOKED_UP + "[one event-True-it was stored]",
+            LOOKED_UP + "[an import-False-it was stored]",
+        ),
+    ),
+    Mutant(
+        "unknown only behind the COMMIT",
+        "an import that was cut off in its COPY is known not to be written",
+        "adapters/postgres/writer.py",
+        "        def ending() -> Sequence[Statement]:\n            self._sent = [written]\n",
+        "        self._sent = [written]\n\n        def ending() -> Sequence[Statement]:\n",
+        (
+            SILENT + "test_only_what_may_have_been_committed_is_called_unknown[an import-^COPY-"
+            "Unreachable]",
+        ),
+    ),
+    Mutant(
         "NOTIFY",
         "a commit is told to those who listen",
         "adapters/postgres/schema.py",
@@ -434,6 +601,11 @@ COPY = "COPY""",
                 "ENABLE TRIGGER records_are_never_changed",
                 (REWRITTEN,),
             ),
+        )
+    ),
+    *(
+        Mutant(name, takes_away, TOMBSTONES, source, replacement, killed_by)
+        for name, takes_away, source, replacement, killed_by in (
             (
                 "a whole tombstone in PostgreSQL",
                 "nonce, data and meta go together or not at all",
@@ -447,6 +619,13 @@ COPY = "COPY""",
                 "            AND NEW.causation IS NOT DISTINCT FROM OLD.causation\n",
                 "",
                 (HISTORY + "test_on_its_way_to_a_tombstone_a_record_keeps_every_other_column",),
+            ),
+            (
+                "the way back of a tombstone in PostgreSQL",
+                "only what has no content can be given one, and all of it",
+                "OR OLD.nonce IS NULL AND OLD.data IS NULL AND OLD.meta IS NULL",
+                "OR true",
+                (HISTORY + "test_only_a_tombstone_is_given_content_and_all_of_it_at_once",),
             ),
         )
     ),

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.mutants.mutant import Mutant
+from tests.mutants.warm import ROOT, Warm
 from tests.mutants.watcher import COPY, REPORT
 
-ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "everlog"
 
 RIGHT_REASONS = {"AssertionError", "Failed", "EverlogError"}
@@ -40,36 +37,57 @@ class Ran:
 
 
 def copy_of(mutant: Mutant | None, folder: Path) -> Path:
-    """Makes a copy of the library with the mutation in it; returns what goes on the path."""
+    """Makes a copy of the library with the mutation in it; returns what goes on the path.
+
+    All but the changed file are links, to what was compiled, too: importing is most of a run.
+    """
     copy = folder / "src"
-    # With what was compiled, as the times stay the same: importing it is most of a run.
-    # But not what another process is just compiling.
-    shutil.copytree(SOURCE, copy / "everlog", ignore=shutil.ignore_patterns("*.pyc.*"))
-    if mutant is not None:
-        path = copy / "everlog" / mutant.file
-        text = path.read_text(encoding="utf-8")
-        if (count := text.count(mutant.source)) != 1:
-            raise Useless(
-                f"mutant {mutant.name!r}: its text stands {count} times in src/everlog/"
-                f"{mutant.file}, and must exactly once; adapt it to the changed code:\n"
-                f"{mutant.source}"
-            )
-        path.write_text(text.replace(mutant.source, mutant.replacement), encoding="utf-8")
-        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
-            compiled.unlink()
+    copy.mkdir()
+    if mutant is None:
+        (copy / "everlog").symlink_to(SOURCE)
+        return copy
+    text = (SOURCE / mutant.file).read_text(encoding="utf-8")
+    if (count := text.count(mutant.source)) != 1:
+        raise Useless(
+            f"mutant {mutant.name!r}: its text stands {count} times in src/everlog/"
+            f"{mutant.file}, and must exactly once; adapt it to the changed code:\n"
+            f"{mutant.source}"
+        )
+    _link(SOURCE, copy / "everlog", Path(mutant.file))
+    changed = copy / "everlog" / mutant.file
+    changed.write_text(text.replace(mutant.source, mutant.replacement), encoding="utf-8")
     return copy
 
 
-def run(copy: Path, tests: Sequence[str], folder: Path, server: str = "") -> list[Ran]:
+def _link(folder: Path, copy: Path, without: Path) -> None:
+    """Makes a folder of links to what is in another, without one file and what it compiled to."""
+    copy.mkdir()
+    name, *below = without.parts
+    for path in folder.iterdir():
+        if path.name == name:
+            if below:
+                _link(path, copy / name, Path(*below))
+        elif path.name == "__pycache__":
+            (copy / path.name).mkdir()
+            for compiled in path.iterdir():
+                stem, _, rest = compiled.name.partition(".")
+                # Nor what another process is just compiling.
+                if stem != without.stem and ".pyc." not in rest:
+                    (copy / path.name / compiled.name).symlink_to(compiled)
+        else:
+            (copy / path.name).symlink_to(path)
+
+
+def run(copy: Path, tests: Sequence[str], folder: Path, warm: Warm, server: str = "") -> list[Ran]:
     """Runs tests against a copy in a process of their own; raises `Useless` if they did not run.
 
     `server`: the URL of a PostgreSQL server for them, or they start their own
     """
-    report = folder / "report.jsonl"
+    report, said = folder / "report.jsonl", folder / "said"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
+    code = warm.pytest(
         [
-            *(sys.executable, "-P", "-m", "pytest", "-p", "tests.mutants.watcher", "-q"),
+            *("-p", "tests.mutants.watcher", "-q"),
             # native: its tracebacks cost nothing, and nobody reads them.
             *("-p", "no:cacheprovider", "--tb=native", "--timeout=60"),
             # Of the plugins that are installed only those that the tests need.
@@ -77,40 +95,39 @@ def run(copy: Path, tests: Sequence[str], folder: Path, server: str = "") -> lis
             *("--basetemp", str(folder / "tmp")),
             *tests,
         ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env={
+        path=[copy, ROOT],
+        environ={
             **kept,
-            "PYTHONPATH": os.pathsep.join([str(copy), str(ROOT)]),
             COPY: str(copy),
             REPORT: str(report),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            # Else a run would compile into the folders of the library itself, by the links.
+            "PYTHONDONTWRITEBYTECODE": "1",
             # Whether a mutant is caught must not be a matter of luck.
             "CI": "true",
             "EVERLOG_TEST_SEED": "0",
             "EVERLOG_TEST_POSTGRES": server,
         },
+        said=said,
     )
-    if done.returncode not in (0, 1):  # no tests, a wrong call, a collection that failed
-        raise Useless(f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    text = said.read_text(encoding="utf-8", errors="replace")
+    if code not in (0, 1):  # no tests, a wrong call, a collection that failed
+        raise Useless(f"pytest ended with {code}:\n{text}")
     lines: list[dict[str, Any]] = [
         json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()
     ]
     failed = {when: _failed(lines, when) for when in ("setup", "call", "teardown")}
     # What a failed test leaves behind may make its teardown fail, too.
     if failed["setup"] or not failed["teardown"] <= failed["call"]:
-        raise Useless(f"a test failed outside of itself:\n{done.stdout}{done.stderr}")
+        raise Useless(f"a test failed outside of itself:\n{text}")
     ran = [_ran(line) for line in lines if line["when"] == "call" and line["outcome"] != "skipped"]
-    assert (done.returncode == 1) is any(not each.passed for each in ran), done.stdout
+    assert (code == 1) is any(not each.passed for each in ran), text
     return ran
 
 
-def kills(mutant: Mutant, folder: Path, server: str = "") -> list[str]:
+def kills(mutant: Mutant, folder: Path, warm: Warm, server: str = "") -> list[str]:
     """Returns who killed the mutant and how; raises `Useless` if anybody named did not."""
-    ran = run(copy_of(mutant, folder), mutant.killed_by, folder, server)
+    ran = run(copy_of(mutant, folder), mutant.killed_by, folder, warm, server)
     found: list[str] = []
     for name in mutant.killed_by:
         cases = [each for each in ran if is_case_of(each.test, name)]

@@ -114,6 +114,30 @@ FILES = [
         ),
     ),
     Mutant(
+        "an older format, meanwhile",
+        "a file that another has brought up to date meanwhile is left as it is",
+        "adapters/sqlite/connections.py",
+        "for step in range(_format(connection, place.path) + 1, schema.SCHEMA_VERSION + 1):",
+        "for step in range(2, schema.SCHEMA_VERSION + 1):",
+        (
+            "tests/adapters/test_sqlite_formats.py::test_one_that_another_has_brought_up_to_date_meanwhile_is_left_as_it_is",
+        ),
+    ),
+    Mutant(
+        "an older format, killed",
+        "a file is brought up to date as a whole or not at all",
+        "adapters/sqlite/connections.py",
+        """    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have been faster.""",
+        """    connection.execute("SELECT 1")
+    try:
+        # Another process may have been faster.""",
+        (
+            "tests/adapters/test_sqlite_formats.py::test_who_is_killed_in_the_middle_leaves_the_old_format_and_the_next_goes_on",
+        ),
+    ),
+    Mutant(
         "fork",
         "a forked child does not use its parent's connection",
         "ports/owner.py",
@@ -165,8 +189,8 @@ FILES = [
         "records are never changed",
         "the database refuses to change a record",
         "adapters/sqlite/schema.py",
-        "SELECT RAISE(ABORT, 'everlog: records are never changed');",
-        "SELECT 1;",
+        'SELECT RAISE(ABORT, \'everlog: records are never changed\');\nEND;\n"""',
+        'SELECT 1;\nEND;\n"""',
         (SQLITE + "test_the_database_itself_refuses_to_rewrite_history",),
     ),
     Mutant(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,23 +15,45 @@ from everlog.testing import PostgresServer
 from tests.mutants.all_mutants import GROUPS, MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.running import Useless, copy_of, is_case_of, kills, run
+from tests.mutants.warm import Warm
+
+pytestmark = pytest.mark.once
+
+ATTEMPTS = 3
+"""On a busy machine two processes may miss each other, and so not meet a fault that was planted."""
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    with Warm() as warm:
+        yield warm
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_library_without_this_defence_is_noticed(
-    mutant: Mutant, tmp_path: Path, postgres_server: PostgresServer
+    mutant: Mutant, tmp_path: Path, warm: Warm, postgres_server: PostgresServer
 ) -> None:
-    for kill in kills(mutant, tmp_path, postgres_server.url):
-        print(f"{mutant.name}: killed by {kill}")
+    for attempt in range(1, ATTEMPTS + 1):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        try:
+            killed = kills(mutant, folder, warm, postgres_server.url)
+        except Useless:
+            if attempt == ATTEMPTS:
+                raise
+            continue
+        for kill in killed:
+            print(f"{mutant.name}: killed by {kill}, at attempt {attempt}")
+        return
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_library_as_it_is_passes_every_test_that_kills_a_mutant(
-    group: str, tmp_path: Path, postgres_server: PostgresServer
+    group: str, tmp_path: Path, warm: Warm, postgres_server: PostgresServer
 ) -> None:
     named = sorted({test for mutant in GROUPS[group] for test in mutant.killed_by})
-    ran = run(copy_of(None, tmp_path), named, tmp_path, postgres_server.url)
+    ran = run(copy_of(None, tmp_path), named, tmp_path, warm, postgres_server.url)
     assert [each for each in ran if not each.passed] == []
     assert [name for name in named if not any(is_case_of(each.test, name) for each in ran)] == []
 
@@ -61,13 +84,17 @@ QUICK = "tests/core/test_stamp.py::test_a_clock_is_a_value"
     ],
     ids=["no change", "a wrong name", "no syntax", "no text", "many texts", "no test", "no killer"],
 )
-def test_a_mutant_that_shows_nothing_is_told(useless: Mutant, because: str, tmp_path: Path) -> None:
+def test_a_mutant_that_shows_nothing_is_told(
+    useless: Mutant, because: str, tmp_path: Path, warm: Warm
+) -> None:
     with pytest.raises(Useless, match=because):
-        kills(useless, tmp_path)
+        kills(useless, tmp_path, warm)
 
 
-def test_tests_that_would_import_another_everlog_than_the_copy_are_refused(tmp_path: Path) -> None:
+def test_tests_that_would_import_another_everlog_than_the_copy_are_refused(
+    tmp_path: Path, warm: Warm
+) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(Useless, match="not from the copy"):
-        run(empty, [QUICK], tmp_path)
+        run(empty, [QUICK], tmp_path, warm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import cast
@@ -12,14 +13,25 @@ import pytest
 
 COPY, REPORT = "EVERLOG_MUTANT_COPY", "EVERLOG_MUTANT_REPORT"
 
+IMPATIENCE = 4
+"""How much sooner than else a test gives up what does not come: over most mutants, it does not.
+
+That it is not too soon tells the library as it is, which is run no less impatiently.
+"""
+
 
 def pytest_configure() -> None:
     import everlog
 
-    copy = Path(os.environ[COPY]).resolve()
-    found = Path(everlog.__file__).resolve()
+    copy, found = Path(os.environ[COPY]), Path(everlog.__file__)
     if not found.is_relative_to(copy):
         raise pytest.UsageError(f"everlog is imported from {found}, not from the copy in {copy}")
+
+
+def pytest_collection_finish() -> None:
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("tests.", "everlog.testing.")) and hasattr(module, "PATIENCE_S"):
+            vars(module)["PATIENCE_S"] /= IMPATIENCE
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from tests.proxies.listener import PATIENCE_S
-from tests.proxies.relay import Cut, Line, Side
+from tests.proxies.relay import Cut, Line, Relay, Side
 from tests.proxies.wire import (
     COMPLETE,
     COPY_IN,
@@ -106,6 +106,30 @@ class CutAfterBytes(Passive):
                 self._happens()
                 raise Cut(passing=data[: self._left])
             self._left -= len(data)
+        return [message]
+
+
+class FallsSilent(Passive):
+    """Swallows everything behind the n-th message that a side sends from now on, over all lines."""
+
+    def __init__(self, relay: Relay, side: Side, count: int) -> None:
+        super().__init__()
+        self._relay = relay
+        self._side = side
+        self._left = count
+
+    def from_client(self, line: Line, message: Message) -> Sequence[Message]:
+        return self._count("client", message)
+
+    def from_server(self, line: Line, message: Message) -> Sequence[Message]:
+        return self._count("server", message)
+
+    def _count(self, side: Side, message: Message) -> Sequence[Message]:
+        if side == self._side and not self.happened:
+            self._left -= 1
+            if self._left <= 0:
+                self._happens()
+                self._relay.swallow_here()
         return [message]
 
 

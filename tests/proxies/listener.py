@@ -7,7 +7,8 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.proxies.wire import Wire
@@ -32,7 +33,7 @@ class Listener:
         self._serve = serve
         self._at_end = at_end
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         # Bound, and never listened on: the port stays ours while connections are refused.
         self._reserved = _bound(0)
         self.port: int = self._reserved.getsockname()[1]
@@ -42,6 +43,11 @@ class Listener:
         self._thread.start()
         self._loop = self._running.result(PATIENCE_S)
 
+    @property
+    def serving(self) -> int:
+        """How many connections there are."""
+        return len(self._tasks)
+
     def accept(self) -> None:
         """Listens (again)."""
         self.call(self._accept())
@@ -49,6 +55,13 @@ class Listener:
     def refuse(self) -> None:
         """Does not listen any more: who connects is refused, as where no server runs."""
         self.call(self._refuse())
+
+    def refuse_here(self) -> None:
+        """Does the same for who runs in the listener's own thread."""
+        if self._listening is not None:
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs work in the loop, and returns its result. To be called from any other thread."""
@@ -74,21 +87,31 @@ class Listener:
             await self._at_end()
 
     async def _accept(self) -> None:
-        if self._server is None:
-            listening = _bound(self.port)
-            self._server = await asyncio.start_server(self._connected, sock=listening, backlog=512)
+        # Not by asyncio's own server: whom it has accepted when it is closed it may drop, unserved,
+        # and its socket stays open until the garbage is collected, in some other test.
+        if self._listening is None:
+            self._listening = _bound(self.port)
+            self._listening.setblocking(False)
+            self._listening.listen(512)
+            self._loop.add_reader(self._listening, self._accept_one, self._listening)
 
     async def _refuse(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self.refuse_here()
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve_one(Wire(reader, writer)))
+    def _accept_one(self, listening: socket.socket) -> None:
+        try:
+            accepted, _ = listening.accept()
+        except OSError:  # it is gone again
+            return
+        accepted.setblocking(False)
+        task = self._loop.create_task(self._serve_one(accepted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also of one that is cancelled before it has begun.
+        task.add_done_callback(lambda _: accepted.close())
 
-    async def _serve_one(self, wire: Wire) -> None:
+    async def _serve_one(self, accepted: socket.socket) -> None:
+        wire = Wire(*await asyncio.open_connection(sock=accepted))
         try:
             await self._serve(wire)
         except asyncio.CancelledError:
@@ -97,6 +120,35 @@ class Listener:
         finally:
             wire.close()
             await wire.closed()
+
+
+class Proxy:
+    """Something that stands in front of a server, as long as a `with` block lasts."""
+
+    _listener: Listener
+
+    def refuse(self) -> None:
+        """Refuses whoever connects; those who are connected stay so."""
+        self._listener.refuse()
+
+    def accept(self) -> None:
+        """Accepts connections again."""
+        self._listener.accept()
+
+    def close(self) -> None:
+        """Cuts all, and ends."""
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def place_of(url: str) -> tuple[str, int]:

@@ -13,10 +13,8 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
-from tests.proxies.listener import Listener, at_port, place_of
+from tests.proxies.listener import Listener, Proxy, at_port, place_of
 from tests.proxies.wire import (
     AUTHENTICATION,
     BACKEND_KEY,
@@ -54,7 +52,7 @@ TRACKED = {
 """What PgBouncer takes from a client's startup. All else it refuses, `options` among it."""
 
 
-class PoolingProxy:
+class PoolingProxy(Proxy):
     """Few server connections for many clients. The server has to trust whoever connects.
 
     Its methods may be called from any thread but its own.
@@ -84,21 +82,6 @@ class PoolingProxy:
     def clients(self) -> int:
         """How many clients are connected."""
         return len(self._clients)
-
-    def close(self) -> None:
-        """Cuts all, and ends."""
-        self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     async def _let_go(self) -> None:
         for pool in self._pools.values():

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
-from tests.proxies.listener import Listener, at_port, place_of
+from tests.proxies.listener import Listener, Proxy, at_port, place_of
 from tests.proxies.wire import (
     CANCEL_REQUEST,
     IDLE,
@@ -78,7 +77,7 @@ class Fault(Protocol):
 F = TypeVar("F", bound=Fault)
 
 
-class Relay:
+class Relay(Proxy):
     """Stands in front of a server on loopback, one server connection for each client.
 
     Its methods may be called from any thread but its own.
@@ -95,6 +94,7 @@ class Relay:
         }
         for flow in self._flows.values():
             flow.set()
+        self._swallowing = False
         self.connections = 0
         """How many clients have connected so far."""
         self.statements: deque[Ran] = deque(maxlen=10_000)
@@ -109,6 +109,11 @@ class Relay:
     def open(self) -> int:
         """How many clients are connected."""
         return len(self._lines)
+
+    @property
+    def serving(self) -> int:
+        """How many connections there are, also such as were never answered."""
+        return self._listener.serving
 
     def plan(self, fault: F) -> F:
         """Lets a fault happen; returns it."""
@@ -138,28 +143,28 @@ class Relay:
         """Passes on what was held back."""
         self._set_flows((), flowing=True)
 
-    def refuse(self) -> None:
-        """Refuses whoever connects; those who are connected stay so."""
-        self._listener.refuse()
+    def swallow(self) -> None:
+        """Takes what both sides send and whoever connects, passes on nothing and answers nothing.
 
-    def accept(self) -> None:
-        """Accepts connections again."""
-        self._listener.accept()
+        So does a network that has lost its way; a server that is stopped takes less.
+        """
 
-    def close(self) -> None:
-        """Cuts all, and ends."""
-        self._listener.close()
+        async def swallow() -> None:
+            self.swallow_here()
 
-    def __enter__(self) -> Self:
-        return self
+        self._listener.call(swallow())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    def swallow_here(self) -> None:
+        """Does the same for a fault, which runs in the proxy's own thread."""
+        self._swallowing = True
+
+    def answer(self) -> None:
+        """Serves whoever connects again; those whose messages were swallowed are not cut."""
+
+        async def answer() -> None:
+            self._swallowing = False
+
+        self._listener.call(answer())
 
     def stall_here(self, *sides: Side) -> None:
         """Does the same for a fault, which runs in the proxy's own thread."""
@@ -177,6 +182,9 @@ class Relay:
         self._listener.call(set_them())
 
     async def _serve(self, client: Wire) -> None:
+        if self._swallowing:
+            await client.read_to_end()
+            return
         startup = await client.read_startup()
         if startup is None:
             return
@@ -221,6 +229,8 @@ class Relay:
             self.held += 1
             await self._flows[side].wait()
             self.held -= 1
+            if self._swallowing:
+                continue
             try:
                 passing = self._harmed(line, side, message)
             except Cut as cut:

@@ -93,6 +93,21 @@ class Wire:
         except (asyncio.IncompleteReadError, OSError):
             return None
 
+    async def read_some(self) -> bytes:
+        """Returns what has come; nothing at the end, however it came."""
+        try:
+            return await self._reader.read(65536)
+        except OSError:
+            return b""
+
+    async def read_to_end(self) -> None:
+        """Reads whatever comes, until its end."""
+        try:
+            while await self._reader.read(65536):
+                pass
+        except OSError:
+            return
+
     async def write(self, data: bytes) -> None:
         """Sends; a peer that is gone is noticed by who reads."""
         if not self._writer.is_closing():

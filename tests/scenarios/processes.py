@@ -65,6 +65,11 @@ class Process:
         line = self._popen.stdout.readline()
         return json.loads(line) if line.endswith("\n") else None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no more."""
+        return self._popen.poll() is not None
+
     def kill(self) -> None:
         """Ends the program as `kill -9` does, and waits for its end."""
         self._popen.kill()

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from everlog import EventStore, EverlogError, WrongVersion, event, to
+from tests.scenarios.checkpointing import claim_slices, die_in_a_transaction, fight_for_slices
 from tests.scenarios.follower import Follower
 
 
@@ -135,6 +136,18 @@ async def append_when_told(url: str) -> None:
         while await hear():
             [record] = await store.append("stream", Moved(os.getpid(), 0))
             say(record.position)
+
+
+async def append_until_told(url: str) -> None:
+    """Appends as fast as it can until it hears a line, and says then how many events it wrote."""
+    async with EventStore.open(url, events=EVENTS) as store:
+        say("ready")
+        told = asyncio.create_task(hear())
+        appended = 0
+        while not told.done():
+            await store.append("elsewhere", Moved(os.getpid(), appended))
+            appended += 1
+        say(appended)
 
 
 async def commit(path: str, appends: int, durability: str) -> None:
@@ -325,6 +338,7 @@ async def stop_in_the_middle(url: str) -> None:
             return place(*arguments, **options)
 
         writer.place = stopped
+        await hear()
         told = ""
         while True:
             try:
@@ -336,13 +350,100 @@ async def stop_in_the_middle(url: str) -> None:
                 return
 
 
+async def stop_in_a_copy(url: str) -> None:
+    """Imports a record, and stops itself while it is copied in, until somebody has it go on."""
+    writing: Any = importlib.import_module("everlog.adapters.postgres.writing")
+    copied = writing._copied
+    async with EventStore.open(url, events=EVENTS) as store:
+
+        def stopped(written: Any) -> Any:
+            for row in copied(written):
+                os.kill(os.getpid(), signal.SIGSTOP)
+                yield row
+
+        writing._copied = stopped
+        past = store.past(
+            "stopped", Moved(1, 1), created="0" * 12 + "0000" + "a" * 16, id="stopped"
+        )
+        say((await store.import_records([past])).stored)
+
+
+async def work(
+    url: str, kind: str, slices: int, lease_s: float, pause_s: float, tries: int, planted: bool
+) -> None:
+    """Works on a durable subscription; `planted`: without its fence."""
+    from tests.scenarios import working
+
+    if planted:
+        working.plant(kind)
+    await working.work(url, kind, slices, lease_s, pause_s, tries, say)
+
+
+async def run_version(url: str, kind: str, version: int) -> None:
+    """Runs one version of a subscription's projection."""
+    from tests.scenarios import rebuilding
+
+    await rebuilding.run_version(url, kind, version, say)
+
+
+async def rebuild(url: str, kind: str, pause_s: float, swap_s: float) -> None:
+    """Rebuilds the projection, and swaps it in."""
+    from tests.scenarios import rebuilding
+
+    await rebuilding.rebuild(url, kind, pause_s, swap_s, say)
+
+
+async def deploy(url: str, names: list[str], calls: str, slices: int) -> None:
+    """Works on a subscription with effects of these names, until it is told to stop."""
+    from tests.scenarios import deploying
+
+    await deploying.deploy(url, names, calls, slices, say, hear)
+
+
+async def fork_effect_workers(url: str, address: list[Any], planted: bool) -> None:
+    """Forks workers of effects that stop at a point; `planted`: with intents after the calls."""
+    from tests.scenarios import effecting
+
+    await effecting.fork_workers(url, address, planted, hear)
+
+
+async def write_notes(url: str, by: str, seed: str) -> None:
+    """Appends to one of two ledgers that are kept in step."""
+    from tests.scenarios import synchronising
+
+    await synchronising.write_notes(say, url, by, seed)
+
+
+async def be_an_edge(edge: str, hub: str, receiver: str, by: str, seed: str) -> None:
+    """Appends for ever, has the effects of it, and is kept in step with a hub far away."""
+    from tests.scenarios import synchronising
+
+    await synchronising.be_an_edge(say, edge, hub, receiver, by, seed)
+
+
+async def keep_in_step(edge: str, hub: str, receiver: str) -> None:
+    """Keeps the two in step, and has their effects."""
+    from tests.scenarios import synchronising
+
+    await synchronising.keep_in_step(say, edge, hub, receiver)
+
+
 PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
     program.__name__: program
     for program in (
         compete,
+        work,
+        run_version,
+        rebuild,
+        deploy,
+        fork_effect_workers,
+        write_notes,
+        be_an_edge,
+        keep_in_step,
         follow,
         write,
         append_when_told,
+        append_until_told,
         commit,
         commit_counting,
         hold_lock,
@@ -351,7 +452,11 @@ PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {
         open_as,
         fork,
         stop_in_the_middle,
+        stop_in_a_copy,
         try_to_write,
+        claim_slices,
+        fight_for_slices,
+        die_in_a_transaction,
     )
 }
 

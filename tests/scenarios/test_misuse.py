@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from everlog import CannotOpen, EventStore
+from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.ledger import SqliteLedger
 from everlog.errors import (
     CorruptLedger,
@@ -264,7 +265,7 @@ def test_a_file_of_a_newer_everlog_is_refused_and_not_touched(
 ) -> None:
     path = ledger_in(tmp_path / "log.db")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
         if crashed:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.execute("UPDATE ledger SET epoch = epoch")

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import pytest
 
 from everlog import CannotOpen, EventStore, InvalidInput
+from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.connections import open_or_create
 from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.adapters.sqlite.ledger import SqliteLedger
@@ -111,7 +112,7 @@ def anothers_wal_database(path: Path) -> tuple[type[EverlogError], Open]:
 
 
 def a_newer_file(path: Path) -> tuple[type[EverlogError], Open]:
-    _run(_ledger(path), "PRAGMA user_version = 2")
+    _run(_ledger(path), f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     return NewerFormat, _file(path)
 
 

@@ -27,6 +27,16 @@ FEW: Any = {"seconds": 0.6, "processes": 2, "writers": 4, "readers": 1}
 """Enough for a fault that does not wait for chance."""
 
 
+def tortured(fault: str, folder: Path) -> Report:
+    """Returns what is found of a ledger with a fault."""
+    folder.mkdir()
+    ledger = f"tests.scenarios.faulty_ledgers:{fault}"
+    report = torture(sqlite_in(folder), **FEW, mischief=[], ledger=ledger)
+    print(report)
+    assert not report.ok
+    return report
+
+
 def sqlite_in(folder: Path) -> str:
     return f"sqlite:///{folder / 'torture.db'}"
 
@@ -69,6 +79,7 @@ def test_a_ledger_that_holds_something_already_is_tortured_from_there_on(tmp_pat
 # --- tests of the test --------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
@@ -83,14 +94,10 @@ def test_a_ledger_that_holds_something_already_is_tortured_from_there_on(tmp_pat
 def test_a_fault_planted_in_a_ledger_is_found_at_once(
     fault: str, found: str, tmp_path: Path
 ) -> None:
-    report = torture(
-        sqlite_in(tmp_path),
-        **FEW,
-        mischief=[],
-        ledger=f"tests.scenarios.faulty_ledgers:{fault}",
-    )
-    print(report)
-    assert not report.ok
+    report = tortured(fault, tmp_path / "0")
+    for run in range(1, 3):  # readers may show it by something else first; so much is told of each
+        if not any(found in problem for problem in report.problems):
+            report = tortured(fault, tmp_path / str(run))
     assert any(found in problem for problem in report.problems), report
     counted = {
         "swallowing": report.lost,

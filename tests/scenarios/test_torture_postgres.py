@@ -78,6 +78,7 @@ def test_mischief_that_a_ledger_cannot_take_is_refused_or_left_out(database: str
 # --- planted faults -----------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @FIVE_TIMES
 def test_positions_from_a_sequence_lose_records_within_seconds(database: str, again: int) -> None:
     report = torture(
@@ -88,6 +89,7 @@ def test_positions_from_a_sequence_lose_records_within_seconds(database: str, ag
     assert any("passed over" in problem for problem in report.problems)
 
 
+@pytest.mark.once
 @FIVE_TIMES
 def test_commits_without_a_lock_are_found_within_seconds(database: str, again: int) -> None:
     report = torture(

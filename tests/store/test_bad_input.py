@@ -24,6 +24,7 @@ from everlog import (
     Projector,
     Record,
     StoreClosed,
+    Tx,
     UnknownEvent,
     WrongVersion,
     event,
@@ -45,6 +46,7 @@ from everlog.errors import (
 )
 from everlog.store.relations import Relations
 from everlog.store.snapshots import Snapshots
+from everlog.store.subscribing import Subscriptions
 from tests.store.programs import (
     EVENTS,
     MOMENT,
@@ -147,7 +149,7 @@ WRONG_URLS: list[tuple[Any, str]] = [
     ("sqlite:///users.db?timeout_s=inf", "from 0"),
     ("memory:name", "use 'memory:'"),
     ("memory://name", "use 'memory:'"),
-    ("http://example.com", "unknown kind of store 'http'"),
+    ("ftp://example.com", "unknown kind of store 'ftp'"),
     ("postgresql:/host/db", "postgresql://user@host/database"),
     ("postgresql:db", "begins with postgresql://"),
     ("postgresql://host/db?mode=ro", "cannot be understood"),
@@ -491,6 +493,32 @@ async def _token(store: EventStore) -> object:
     return store.token(RECORDS[0])
 
 
+async def _follow(store: EventStore) -> object:
+    return await anext(store.follow())
+
+
+async def _sync(store: EventStore) -> None:
+    store.sync(store.as_hub())
+
+
+async def _as_hub(store: EventStore) -> None:
+    store.as_hub()
+
+
+async def _subscription(store: EventStore) -> object:
+    projector = Projector()
+    projector.all(Data)(lambda record: None)
+    return store.subscription("view", projector)
+
+
+async def _rebuild(store: EventStore) -> object:
+    async def swap(tx: Tx) -> None: ...
+
+    projector = Projector()
+    projector.all(Data)(lambda record: None)
+    return store.rebuild("view", projector, version=2, swap=swap)
+
+
 async def _past(store: EventStore, name: Any) -> object:
     return store.past(name, Data("x"), created=MOMENT)
 
@@ -618,6 +646,37 @@ def test_a_past_that_is_no_moment_is_refused(url: str, wrong: Any) -> None:
     )
 
 
+# --- what no record or effect of a subscription can be found by ---
+
+WRONG_SEARCHES: list[tuple[str, dict[str, Any], type[EverlogError], str]] = [
+    ("retry", {"position": 2**63}, InvalidInput, "position="),
+    ("retry", {"position": "1"}, InvalidInput, "position="),
+    ("retry", {"stream": 1}, InvalidName, "stream"),
+    ("drop", {"position": True}, InvalidInput, "position="),
+    ("drop", {"stream": ""}, InvalidName, "stream"),
+    ("settle", {"position": 2**63, "as_": "done"}, InvalidInput, "position="),
+    ("settle", {"position": "1", "as_": "done"}, InvalidInput, "position="),
+    ("parked", {"limit": 2**63}, InvalidInput, "limit="),
+    ("parked", {"limit": 0}, InvalidInput, "limit="),
+    ("parked", {"name": 7}, InvalidName, "subscription"),
+    ("effects", {"limit": "10"}, InvalidInput, "limit="),
+    ("effects", {"status": "finished"}, InvalidInput, "done, retrying"),
+    ("effects", {"stream": 1}, InvalidName, "stream"),
+]
+
+
+@pytest.mark.parametrize(("method", "words", "error", "says"), WRONG_SEARCHES)
+def test_what_no_record_or_effect_can_be_found_by_is_refused(
+    url: str, method: str, words: dict[str, Any], error: type[EverlogError], says: str
+) -> None:
+    async def main() -> None:
+        async with EventStore.open(url) as store:
+            with pytest.raises(error, match=says):
+                await getattr(store.subscriptions, method)(**{"name": "view", **words})
+
+    asyncio.run(main())
+
+
 # --- a store that is closed, or another loop's ---
 
 METHODS: dict[str, Call] = {
@@ -638,6 +697,11 @@ METHODS: dict[str, Call] = {
     "info": lambda store: store.info(),
     "verify": lambda store: store.verify(),
     "backup": lambda store: store.backup("never-made.db"),
+    "begin_epoch": lambda store: store.begin_epoch(),
+    "streams": lambda store: store.streams(),
+    "export": lambda store: store.export("never-made.ndjson"),
+    "import_file": lambda store: store.import_file("never-made.ndjson"),
+    "diagnose": lambda store: store.diagnose(),
     "relations.add": lambda store: store.relations.add("group", "thing-2"),
     "relations.add_many": lambda store: store.relations.add_many([("group", "thing-2")]),
     "relations.remove": lambda store: store.relations.remove("group", "thing-1"),
@@ -647,11 +711,32 @@ METHODS: dict[str, Call] = {
     "relations.streams_of": lambda store: store.relations.streams_of("group"),
     "relations.relations_of": lambda store: store.relations.relations_of("thing-1"),
     "token": lambda store: _token(store),
+    "follow": lambda store: _follow(store),
     "wait": lambda store: store.wait(timeout_s=0),
     "snapshots.create": lambda store: store.snapshots.create(names, "thing-1"),
     "snapshots.get": lambda store: store.snapshots.get(names, "thing-1"),
     "snapshots.delete": lambda store: store.snapshots.delete(names, "thing-1"),
+    "sync": lambda store: _sync(store),
+    "as_hub": lambda store: _as_hub(store),
+    "orphans": lambda store: store.orphans(),
+    "subscription": lambda store: _subscription(store),
+    "rebuild": lambda store: _rebuild(store),
+    "subscriptions.status": lambda store: store.subscriptions.status(),
+    "subscriptions.parked": lambda store: store.subscriptions.parked(),
+    "subscriptions.retry": lambda store: store.subscriptions.retry("view"),
+    "subscriptions.drop": lambda store: store.subscriptions.drop("view"),
+    "event_from": lambda store: _event_from(store),
+    "subscriptions.rewind": lambda store: store.subscriptions.rewind("view", to=0),
+    "subscriptions.remove": lambda store: store.subscriptions.remove("view"),
+    "subscriptions.effects": lambda store: store.subscriptions.effects("name"),
+    "subscriptions.settle": lambda store: store.subscriptions.settle("name", 1, as_="done"),
 }
+
+
+async def _event_from(store: EventStore) -> object:
+    return store.event_from("test:data", {"name": "x"})
+
+
 HARMLESS = {
     "open",  # makes a store
     "close",  # may be called again
@@ -662,6 +747,12 @@ HARMLESS = {
     "ledger",
     "relations",  # their own methods are in the table
     "snapshots",
+    "subscriptions",
+    "subscriptions.place",  # what `sync` and `subscription` call
+    "subscriptions.make",  # what `subscription`, `rebuild` and `close` call
+    "subscriptions.make_rebuild",
+    "subscriptions.close",
+    "subscriptions.close_later",
     "pend",  # what aggregates call, tested with them
     "snapshot_aggregate",
 }
@@ -672,6 +763,9 @@ def test_the_table_of_methods_is_complete() -> None:
     public = {name for name, _ in inspect.getmembers(EventStore) if not name.startswith("_")}
     public |= {f"relations.{n}" for n, _ in inspect.getmembers(Relations) if not n.startswith("_")}
     public |= {f"snapshots.{n}" for n, _ in inspect.getmembers(Snapshots) if not n.startswith("_")}
+    public |= {
+        f"subscriptions.{n}" for n, _ in inspect.getmembers(Subscriptions) if not n.startswith("_")
+    }
     assert public - HARMLESS == set(METHODS) - HARMLESS
 
 

@@ -1,19 +1,20 @@
-"""Reading, folding and verifying a long log takes as much memory as a short one."""
+"""What is done with a long log takes as much memory as with a short one."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import tracemalloc
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pytest
 
-from everlog import EventStore, Record, event, reducer, to
+from everlog import EventStore, ImportedFile, Record, event, reducer, to
 from everlog.adapters.sqlite.ledger import SqliteLedger
 from everlog.core.selection import Cursor, Page, Selection
 from tests.store.programs import MOMENT
@@ -67,11 +68,26 @@ async def _verify(store: EventStore) -> int:
     return verification.records
 
 
+class Nowhere(io.RawIOBase):
+    """A file that keeps nothing."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: object) -> int:
+        return len(cast("bytes", text))
+
+
+async def _export(store: EventStore) -> int:
+    return (await store.export(cast("BinaryIO", Nowhere()))).records
+
+
 Work = Callable[[EventStore], Awaitable[object]]
 WORKS: dict[str, Work] = {
     "reading": lambda store: count(store.read()),
     "reducing": lambda store: store.reduce(total, relation="all"),
     "verifying": _verify,
+    "exporting": _export,
 }
 
 
@@ -134,3 +150,23 @@ def test_work_that_takes_all_at_once_is_noticed(
     monkeypatch.setattr(SqliteLedger, "read", read_all)
     found = asyncio.run(peaks(tmp_path / "log.db", 1_000, 5_000))
     assert grown(found) == list(WORKS), found
+
+
+def test_a_file_ten_times_as_long_is_imported_in_no_more_memory(tmp_path: Path) -> None:
+    async def peak(records: int) -> int:
+        file = tmp_path / f"{records}.ndjson"
+        async with EventStore.open(tmp_path / f"{records}.db", events=[Counted]) as store:
+            await add(store, 0, records)
+            await store.export(file)
+        async with EventStore.open(tmp_path / f"copy-{records}.db") as copy:
+            answer, peak = await peak_of(copy, lambda store: store.import_file(file))
+            assert answer == ImportedFile(stored=records, known=0, left_out=0)
+            return peak
+
+    async def main() -> None:
+        await peak(100)  # what is made once and kept does not count
+        few, many = await peak(2_000), await peak(20_000)
+        print(f"importing: {few:,} and {many:,} bytes at most")
+        assert many <= 2 * few + SLACK_BYTES
+
+    asyncio.run(main())

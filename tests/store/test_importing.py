@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from everlog import EventStore, event
-from everlog.core.event import MAX_SCHEMA, event_type_of
+from everlog.core.event import event_type_of
 from everlog.core.record import Record, StoredRecord, computed_hash
 from everlog.core.sequencer import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from everlog.core.upcasting import MAX_SCHEMA
 from everlog.errors import (
     EventDefinitionError,
     IdConflict,

@@ -14,7 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everlog import Appended, EventStore, HookFailure, Projector, Record, event, to
+from everlog import (
+    Appended,
+    EventStore,
+    HookFailure,
+    Projector,
+    Record,
+    Reducer,
+    event,
+    reducer,
+    to,
+)
 from everlog.core.chain import HYDRATED, OUTDATED
 from everlog.core.event import Registry
 from everlog.errors import (
@@ -108,7 +118,7 @@ def test_once_on_and_all_tell_new_from_hydrated_and_outdated_records() -> None:
 def test_a_handler_that_is_told_of_everything_is_seen(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listener = projector_module._Listener  # pyright: ignore[reportPrivateUsage]
+    listener = projector_module.Listener
     genuine = listener.wants
 
     def wants(self: Any, *, hydrated: bool, outdated: bool) -> bool:
@@ -721,3 +731,88 @@ def test_a_handler_may_push_to_another_projector_and_wait_for_it() -> None:
         assert seen == ["behind", "handler"]
 
     run(main)
+
+
+# --- states -------------------------------------------------------------------------------------
+
+
+@reducer("total", initial=int)
+def total(state: int, record: Record[Any]) -> int:
+    number: int = record.data.number
+    return state + number
+
+
+def test_a_state_takes_a_subscription_and_says_so() -> None:
+    async def main() -> None:
+        told: list[str] = []
+        projector = Projector()
+
+        @projector.state(total)
+        async def state(state: int, record: Record[Any]) -> None: ...
+
+        @projector.all(Noted)
+        async def other(record: Record[Noted]) -> None:
+            told.append("all")
+
+        [record] = await some_records(Noted(1))
+        for hand_over in (
+            lambda: projector.push(record),
+            lambda: projector.handle(Appended((record,))),
+            lambda: projector.replay([record]),
+        ):
+            with pytest.raises(HandlerFailed) as caught:
+                await hand_over()
+            assert isinstance(caught.value.__cause__, MisusedStore)
+            assert "store.subscription" in str(caught.value.__cause__)
+        assert told == ["all"] * 3
+
+    run(main)
+
+
+def test_a_wrapped_projector_keeps_states_and_the_order_of_declaration() -> None:
+    async def main() -> None:
+        told: list[object] = []
+        projector = Projector()
+
+        @projector.state(total)
+        async def before(state: int, record: Record[Any]) -> None:
+            told.append(("before", state))
+
+        @projector.all(Noted)
+        async def between(record: Record[Noted]) -> None:
+            told.append("between")
+
+        @projector.state(total, Noted, Other)
+        def after(state: int, record: Record[Noted | Other]) -> None:
+            told.append(("after", state))
+
+        async def state_of(reducer: Reducer[Any], stream: str) -> int:
+            assert (reducer, stream) == (total, "a")
+            return 7
+
+        wrapped = projector.wrapped(lambda handler: handler, state_of=state_of)
+        for record in await some_records(Noted(1), Other(2)):
+            await wrapped.push(record)
+        assert told == [("before", 7), "between", ("after", 7), ("before", 7), ("after", 7)]
+        assert projector.of_every_type
+        assert projector.types == ("noted", "other")
+        kinds = [listener.kind for listener in projector.listeners("noted")]
+        assert kinds == ["state", "all", "state"]
+        assert [listener.kind for listener in projector.listeners("unknown")] == ["state"]
+
+    run(main)
+
+
+def test_a_state_is_declared_with_a_reducer_and_event_classes() -> None:
+    projector = Projector()
+    undecorated: Any = total.__wrapped__
+    wrong: Any
+    for wrong in (Noted, "total", undecorated):
+        with pytest.raises(EventDefinitionError, match="takes a reducer first"):
+            projector.state(wrong)
+    for wrong in ("noted", Noted(1)):
+        with pytest.raises(EventDefinitionError, match="takes event classes"):
+            projector.state(total, wrong)
+    with pytest.raises(UnknownEvent):
+        projector.state(total, int)
+    assert not projector.of_every_type

@@ -17,7 +17,7 @@ from everlog.errors import CannotOpen, InvalidInput, NotSupported, StorageFailed
 from everlog.testing import PostgresServer, postgres
 from everlog.testing.postgresql import cluster
 from everlog.testing.postgresql.binaries import binaries_of_the_wheel
-from tests.postgres_fixtures import OLDER
+from tests.postgres_fixtures import EACH, OLDER
 from tests.testing.from_outside import ask, comes_true, processes_in
 
 
@@ -279,7 +279,7 @@ def test_a_port_is_not_one_that_the_system_gives_to_clients() -> None:
 # --- standby ---
 
 
-@pytest.mark.parametrize("version", ["newest", *OLDER])
+@pytest.mark.parametrize("version", EACH)
 def test_a_standby_follows_and_can_be_promoted_without_the_tail_that_it_never_got(
     version: str,
 ) -> None:

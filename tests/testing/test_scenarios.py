@@ -11,6 +11,7 @@ from everlog import (
     EventValidationError,
     InvalidInput,
     NotPortable,
+    Projector,
     Record,
     UnknownEvent,
     reducer,
@@ -369,6 +370,27 @@ def test_a_projector_is_tested_inside_a_running_loop_too() -> None:
         scenario(effects.projector).when(Renamed("x")).then_called(effects.on, effects.all)
 
     asyncio.run(inside())
+
+
+def test_a_state_handler_is_given_the_fold_of_what_was_told() -> None:
+    shown: list[tuple[int, State]] = []
+    projector = Projector()
+
+    @projector.state(fold, Opened, Renamed)
+    async def show(state: State, record: Record) -> None:
+        shown.append((record.position, state))
+
+    told = scenario(projector).given(Opened(owner="jane")).when(Renamed("janet"), Closed())
+    told.then_called(show)
+    assert shown == [
+        (1, State("jane", ["opened"])),
+        (2, State("janet", ["opened", "renamed", "closed"])),
+    ]
+    assert told.calls[0].arguments == (shown[1][1], told.records[1])
+    told.when(Renamed("early"), created=PAST).then_called(show, show)
+    assert shown[-1] == (4, State("janet", ["renamed", "opened", "renamed", "closed"]))
+    told.when(Opened(owner="joe"), stream="stream-2")
+    assert shown[-1] == (5, State("joe", ["opened"]))
 
 
 def test_a_projector_under_test_stays_as_it_was() -> None:

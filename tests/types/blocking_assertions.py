@@ -15,13 +15,18 @@ from everlog.blocking import (
     AggregateRoot,
     EventStore,
     Imported,
+    Parked,
     Projector,
     Reading,
     Record,
     Reducer,
+    Subscription,
+    SubscriptionStatus,
+    Tx,
     Verification,
     event,
     reducer,
+    retry,
 )
 from everlog.store.snapshots import StateAt
 from everlog.testing import (
@@ -114,7 +119,23 @@ def wider(record: Record[BaseModel]) -> None: ...
 def together(records: Sequence[Record]) -> None: ...
 
 
-@projector.once(Opened)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+@projector.on(Opened)
+def writing(record: Record[Opened], tx: Tx) -> None:
+    assert_type(tx.fetch("SELECT 1"), list[tuple[Any, ...]])
+    assert_type(tx.execute("SELECT ?", (record.position,)), None)
+
+
+@projector.on(Opened, Moved)
+async def on_the_loop(record: Record[Opened | Moved], tx: everlog.Tx) -> int:
+    await tx.execute_many("SELECT ?", [(record.position,)])
+    return record.position
+
+
+@projector.on(Opened)  # type: ignore[arg-type]  # pyright: ignore  # noqa: PGH003
+async def not_on_the_loop(record: Record[Opened], tx: Tx) -> None: ...
+
+
+@projector.once(Opened)  # type: ignore[arg-type]  # pyright: ignore  # noqa: PGH003
 def wrong(record: Record[Moved]) -> None: ...
 
 
@@ -193,6 +214,16 @@ def appending(store: EventStore) -> None:
     assert_type(store.import_records(record for record in store.read()), Imported)
     assert_type(store.append("a", Opened(owner="me")), list[Record[Any]])
     store.on_appended(projector.handle)
+
+
+def subscribing(store: EventStore, other: everlog.Projector) -> None:
+    with store.subscription("view", projector, on_error=retry(3)) as subscription:
+        assert_type(subscription, Subscription)
+        assert_type(subscription.caught_up(3), None)
+        assert_type(subscription.wait(), None)
+    assert_type(store.subscriptions.status(), list[SubscriptionStatus])
+    assert_type(store.subscriptions.parked("view"), list[Parked])
+    store.subscription("view", other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def nothing_is_awaited(store: EventStore) -> None:

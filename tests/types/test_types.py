@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = [
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "examples/quickstart").glob("*.py")),

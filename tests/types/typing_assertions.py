@@ -14,12 +14,18 @@ from everlog import (
     AggregateRoot,
     EventStore,
     Imported,
+    Parked,
     Projector,
     Reading,
     Record,
     Reducer,
+    Subscription,
+    SubscriptionStatus,
+    Tx,
+    blocking,
     event,
     reducer,
+    retry,
 )
 from everlog.testing import (
     AggregateScenario,
@@ -107,7 +113,49 @@ async def wider(record: Record[BaseModel]) -> None: ...
 async def together(records: Sequence[Record]) -> None: ...
 
 
-@projector.once(Opened)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+@projector.state(fold, Opened, Moved)
+async def shown(state: State, record: Record[Opened | Moved], tx: Tx) -> None: ...
+
+
+@projector.state(fold, Opened, Moved, Closed)
+def shown_from_a_thread(state: State, record: Record) -> None: ...
+
+
+@projector.state(fold)
+async def shown_of_all(state: State, record: Record) -> int:
+    return record.position
+
+
+def states_that_do_not_fit() -> None:
+    @projector.state(fold, Opened)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue, reportUntypedFunctionDecorator]
+    async def of_another_state(state: str, record: Record) -> None: ...
+
+    @projector.state(fold, Opened)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue, reportUntypedFunctionDecorator]
+    async def of_another_event(state: State, record: Record[Moved]) -> None: ...
+
+    projector.state(Opened)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+@projector.on(Opened)
+async def writing(record: Record[Opened], tx: Tx) -> int:
+    assert_type(await tx.fetch("SELECT 1"), list[tuple[Any, ...]])
+    return record.position
+
+
+@projector.on(Opened, Moved)
+def from_a_thread(record: Record[Opened | Moved], tx: blocking.Tx) -> None:
+    assert_type(tx.fetch("SELECT 1"), list[tuple[Any, ...]])
+
+
+@projector.on(Opened)  # type: ignore[arg-type]  # pyright: ignore  # noqa: PGH003
+def not_awaited(record: Record[Opened], tx: Tx) -> None: ...
+
+
+@projector.on(Opened)  # type: ignore[arg-type]  # pyright: ignore  # noqa: PGH003
+async def not_from_a_thread(record: Record[Opened], tx: blocking.Tx) -> None: ...
+
+
+@projector.once(Opened)  # type: ignore[arg-type]  # pyright: ignore  # noqa: PGH003
 async def wrong(record: Record[Moved]) -> None: ...
 
 
@@ -121,6 +169,7 @@ def an_event_is_its_class() -> None:
 async def a_handler_stays_what_it_was(record: Record[Opened], other: Record[Closed]) -> None:
     # pyright says CoroutineType, mypy Coroutine: so what comes of a call is asserted.
     assert_type(await one(record), None)
+    assert_type(await shown_of_all(State(), record), int)
     assert_type(await two(record), int)
     assert_type(three(record), None)
     await one(other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -176,6 +225,15 @@ async def aggregates(store: EventStore) -> None:
 async def appending(store: EventStore) -> None:
     assert_type(await store.append("a", Opened(owner="me")), list[Record[Any]])
     store.on_appended(projector.handle)
+
+
+async def subscribing(store: EventStore) -> None:
+    async with store.subscription("view", projector, on_error=retry(3)) as subscription:
+        assert_type(subscription, Subscription)
+        assert_type(await subscription.caught_up(3), None)
+    assert_type(await store.subscriptions.status(), list[SubscriptionStatus])
+    assert_type(await store.subscriptions.parked("view"), list[Parked])
+    store.subscription("view", projector, on_error="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def records_vary_with_their_events(record: Record[Opened]) -> None:

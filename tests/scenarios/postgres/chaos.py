@@ -99,6 +99,8 @@ class Chaos:
     rng: random.Random
     ids: Ids = with_the_same_ids
     harms: Sequence[str] = HARMS
+    wanted: Sequence[str] = ()
+    """What has to happen at least once."""
     name: str = ""
     """Which run of several on the same place this is."""
     acknowledged: list[Call] = field(default_factory=list[Call])
@@ -222,7 +224,10 @@ class Chaos:
         # So that even a short one has some.
         kill_at = 0.25 * seconds if "kill" in self.harms else seconds
         try:
-            while (now := time.monotonic() - begun) < seconds:
+            # On a busy machine little happens in the time: then longer, within bounds.
+            while (now := time.monotonic() - begun) < seconds or (
+                now < 4 * seconds and any(self.figures[figure] == 0 for figure in self.wanted)
+            ):
                 if now > kill_at:
                     await self._kill()
                     kill_at = time.monotonic() - begun + self.rng.uniform(1, 3)

@@ -14,8 +14,9 @@ from tests.scenarios.postgres.site import Site
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def database(postgres_server: PostgresServer) -> str:
+    """A database of its own for every test: who waits for a lock in it is counted."""
     return postgres_server.new_database()
 
 

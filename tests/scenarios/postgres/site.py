@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, LiteralString, Self
 from urllib.parse import urlencode
@@ -13,6 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from everlog import EventStore
+from everlog.errors import Unreachable
 from tests.proxies.relay import Relay
 from tests.store.watched import Noted, Notes, Said
 
@@ -116,3 +118,15 @@ async def sound(store: EventStore) -> None:
 
 def _with(url: str, **options: object) -> str:
     return f"{url}?{urlencode({name: str(value) for name, value in options.items()})}"
+
+
+async def looked_up(store: EventStore) -> None:
+    """Has a store look up what its first append does: those that follow only write.
+
+    By the first connection that reads, which may take longer than a store here has patience.
+    """
+    for _ in range(100):
+        with suppress(Unreachable):
+            await vars(store)["_forwarding"].load()
+            return
+    raise AssertionError("it cannot be reached")

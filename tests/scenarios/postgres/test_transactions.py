@@ -303,11 +303,18 @@ def test_where_it_cannot_be_found_out_the_outcome_is_unknown_until_the_block_is_
     shop: Shop, arrives: bool
 ) -> None:
     async def main() -> None:
-        async with shop.store(timeout_s=0.2) as store, shop.connected() as connection:
+        async with shop.store(timeout_s=1) as store, shop.connected() as connection:
             fault = shop.site.relay.plan(ArrivesLate(COMMIT))
-            with pytest.raises(OutcomeUnknown) as unknown:  # its lock is held for all that time
+            with pytest.raises((OutcomeUnknown, StorageFailed)) as caught:
                 await shop.buy(store, connection, "far")
-            assert list(unknown.value.ids) == ids_of("far")
+            if isinstance(caught.value, StorageFailed):
+                # On a slow machine the server has given it up, which was seen: its lock was free.
+                assert not shop.there("far")
+                shop.site.relay.forget()
+                await shop.made_so(store, "far", there=False)
+                return
+            assert isinstance(caught.value, OutcomeUnknown)
+            assert list(caught.value.ids) == ids_of("far")
             assert shop.told == []
             shop.site.relay.forget()
             if arrives:

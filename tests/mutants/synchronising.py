@@ -1,0 +1,549 @@
+"""Mutants of synchronising: each is killed by one of few seeds of the simulation.
+
+`python -m tests.simulation.hunting [NAME ...]` looks for seeds that kill.
+"""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import MEMORY, Mutant
+
+EDGE = "sync/edge.py"
+FORWARDING = "sync/forwarding.py"
+HUB = "sync/hub.py"
+DECIDING = "sync/deciding.py"
+SEQUENCER = "core/sequencer.py"
+TAKING = "core/taking.py"
+MEMORY_UPSTREAMS = "adapters/memory/upstreams.py"
+
+
+LOADING = "tests/sync/test_loading.py::"
+
+KILLER = "tests/simulation/test_killing_seeds.py::test_all_holds_with_these_seeds"
+
+
+def seeds(first: int, last: int) -> tuple[str, ...]:
+    """Returns the test that plays some seeds, of which one has to kill."""
+    return (f"{KILLER}[{first}..{last}]",)
+
+
+FIRST = seeds(0, 49)
+"""What most are killed by. A change of the library may change which of them does."""
+
+STAMPING = seeds(300, 366)
+"""With clocks of edges that run ahead, and whose stamps are replaced."""
+
+SCOPED = seeds(434, 463)
+"""With an edge that wants a part of the streams."""
+
+STRICT = seeds(240, 279)
+"""With streams that only the hub appends to."""
+
+RELATED = seeds(464, 499)
+"""With an edge that wants what is in a relation, also of such streams."""
+
+ROUNDS = "tests/sync/test_rounds.py::"
+SYNCING = "tests/sync/test_syncing.py::"
+
+SYNCHRONISING = [
+    Mutant(
+        "the chain at a push",
+        "a hub takes nothing from an edge that stands in another history",
+        HUB,
+        "if chain != asked.cursor.chain:",
+        "if chain is asked:",
+        FIRST,
+    ),
+    Mutant(
+        "the chain at a pull",
+        "a hub gives nothing to an edge that stands in another history",
+        HUB,
+        "after=asked.cursor.position, seen=seen, prefix=prefix, relation=relation",
+        "after=asked.cursor.position, prefix=prefix, relation=relation",
+        FIRST,
+    ),
+    Mutant(
+        "the chain of what is pulled",
+        "an edge computes the hub's chain again",
+        DECIDING,
+        "chain = link(chain, record.hash, version=record.version, flags=record.flags)",
+        "chain = record.chain",
+        FIRST,
+    ),
+    Mutant(
+        "the content of what is pulled",
+        "an edge computes the hash of what it pulls again",
+        DECIDING,
+        "check_record(record)\n            _check_place(record)\n        except",
+        "_check_place(record)\n        except",
+        FIRST,
+    ),
+    Mutant(
+        "where an answer begins",
+        "an answer is applied only where it goes on from the cursor",
+        TAKING,
+        "    if state.cursor != at or is_stale(state, epoch):",
+        "    if is_stale(state, epoch):",
+        FIRST,
+    ),
+    Mutant(
+        "an epoch that was left",
+        "an edge does not go back to an old hub where another process has met the new one",
+        TAKING,
+        "    if state.cursor != at or is_stale(state, epoch):",
+        "    if state.cursor != at:",
+        (
+            "tests/sync/test_rounds.py::"
+            "test_a_ledger_does_not_go_back_to_an_epoch_that_another_process_has_left",
+        ),
+    ),
+    Mutant(
+        "which epoch is the later one",
+        "an old hub that an edge has never met is refused",
+        "core/epoch.py",
+        "return _is_timed(than) and (not _is_timed(epoch) or epoch < than)",
+        "return epoch == than != epoch",
+        (
+            "tests/sync/test_epochs.py::"
+            "test_of_two_hubs_the_one_that_began_its_epoch_later_is_the_hub[the new one]",
+        ),
+    ),
+    Mutant(
+        "the newest place that both have",
+        "an edge goes back to a place that the hub has, too",
+        DECIDING,
+        "if mark.chain == chain:",
+        "if chain is not None:",
+        FIRST,
+    ),
+    Mutant(
+        "forgetting what the hub has lost",
+        "what stands above the ancestor is unconfirmed again",
+        MEMORY_UPSTREAMS,
+        "copy.entries.update({entry.id: entry._replace(position=None) for entry in gone})",
+        "pass",
+        FIRST,
+    ),
+    Mutant(
+        "what was settled, after a rewind",
+        "a rewind forgets that nothing was unconfirmed",
+        TAKING,
+        "marks=(*below, rewind.to), settled=0)",
+        "marks=(*below, rewind.to))",
+        FIRST,
+    ),
+    Mutant(
+        "what was settled, where another has moved on",
+        "an edge forgets what it has noted of a place that the ledger has left",
+        EDGE,
+        "        self._state = state\n        self._looked = self._settled = 0\n",
+        "        self._state = state\n",
+        FIRST,
+    ),
+    Mutant(
+        "what was settled, where another process has moved on",
+        "an edge forgets what it has noted when it finds that another process was faster",
+        EDGE,
+        "        except CursorMoved:\n            await self._reload()\n            return False",
+        "        except CursorMoved:\n"
+        "            noted = self._settled, self._looked\n"
+        "            await self._reload()\n"
+        "            self._settled, self._looked = noted\n"
+        "            return False",
+        (
+            "tests/sync/test_rounds.py::"
+            "test_what_one_process_has_noted_does_not_hold_where_another_has_gone_back",
+        ),
+    ),
+    Mutant(
+        "what was settled, with something held",
+        "what is held is looked at again when it is released",
+        MEMORY_UPSTREAMS,
+        "if settled is None:\n",
+        "if settled is None and record.id not in copy.held:\n",
+        FIRST,
+    ),
+    Mutant(
+        "giving back the events of others",
+        "an edge offers what a hub has lost, whoever's it is",
+        EDGE,
+        "offers = [Offer(*each) for each in found.records]",
+        "offers = [Offer(*each) for each in found.records if each.record.origin == asked.edge]",
+        FIRST,
+    ),
+    Mutant(
+        "an answer is no more than a promise",
+        "what was answered and is not in the feed is offered before what comes after it",
+        EDGE,
+        "self._looked = first - 1",
+        "self._looked = found.until",
+        SCOPED,
+    ),
+    Mutant(
+        "what was found goes with a cursor",
+        "what another process has pulled is not offered with the cursor of before",
+        EDGE,
+        "if await self._has_moved():",
+        "if await self._has_moved() is None:",
+        (
+            "tests/sync/test_rounds.py::"
+            "test_what_another_process_has_pushed_and_the_hub_has_lost_comes_first_again",
+        ),
+    ),
+    Mutant(
+        "what is released",
+        "what was stamped too far ahead is offered again in time",
+        EDGE,
+        "        await self._release_ripe()\n",
+        "",
+        FIRST,
+    ),
+    Mutant(
+        "held is not offered",
+        "what a hub has refused is not offered again and again",
+        MEMORY_UPSTREAMS,
+        "if record.id not in copy.held and record.stream not in stopped:",
+        "if True:",
+        FIRST,
+    ),
+    Mutant(
+        "what waits behind it",
+        "what comes after a refused one in its stream is not offered before it",
+        MEMORY_UPSTREAMS,
+        "if record.id not in copy.held and record.stream not in stopped:",
+        "if record.id not in copy.held:",
+        seeds(510, 539),
+    ),
+    Mutant(
+        "copies of what was there already",
+        "what a ledger has already is in the copy, too",
+        TAKING,
+        "if judged.verdict in TAKEN:",
+        'if judged.verdict == "accepted":',
+        FIRST,
+    ),
+    Mutant(
+        "one row per id",
+        "what is there already is not stored again",
+        SEQUENCER,
+        "present = arrivals.find(id)",
+        "present = None",
+        FIRST,
+    ),
+    Mutant(
+        "another event of the same id",
+        "an event is not taken for another one that has its id",
+        SEQUENCER,
+        "elif present.hash == record.hash:",
+        "elif present is not None:",
+        seeds(90, 139),
+    ),
+    Mutant(
+        "pulled is hydrated",
+        "what was born elsewhere is hydrated",
+        SEQUENCER,
+        "flags = HYDRATED if record.origin != own else HYDRATED | RETURNED",
+        "flags = 0 if record.origin != own else HYDRATED | RETURNED",
+        FIRST,
+    ),
+    Mutant(
+        "given back is known as that",
+        "an effect that a restored ledger forgot is not lost",
+        SEQUENCER,
+        "flags = HYDRATED if record.origin != own else HYDRATED | RETURNED",
+        "flags = HYDRATED",
+        FIRST,
+    ),
+    Mutant(
+        "effects of what was given back",
+        "the effect of an event that a ledger forgot is not lost",
+        "subscriptions/obligations.py",
+        "if flags & RETURNED:",
+        "if flags == RETURNED:",
+        FIRST,
+    ),
+    Mutant(
+        "stamps of others",
+        "what is made after another event was read is created after it",
+        SEQUENCER,
+        "clock = receive(self._clock, record.created, now_ms=now_ms, max_offset_ms=max_offset_ms)",
+        "clock = receive(self._clock, self._clock.stamp, now_ms=now_ms, max_offset_ms=None)",
+        FIRST,
+    ),
+    Mutant(
+        "how far ahead",
+        "a hub takes nothing new that is stamped too far ahead",
+        SEQUENCER,
+        "bound_ms = None if linked or id in vouched else request.max_offset_ms",
+        "bound_ms = None",
+        FIRST,
+    ),
+    Mutant(
+        "vouched for",
+        "what a hub has had is given back whatever its stamp",
+        SEQUENCER,
+        "bound_ms = None if linked or id in vouched else request.max_offset_ms",
+        "bound_ms = None if linked else request.max_offset_ms",
+        seeds(160, 239),
+    ),
+    Mutant(
+        "outdated where it came late",
+        "a pulled record is outdated if a newer one of its register is there",
+        SEQUENCER,
+        "if before is not None and before > record.order:",
+        "if before is not None and before < record.order:",
+        FIRST,
+    ),
+    Mutant(
+        "snapshots that are overtaken",
+        "a snapshot is not used once something came that belongs before its end",
+        "core/snapshot.py",
+        "return bool(following) and following[0].order < (snapshot.created, snapshot.id)",
+        "return False",
+        FIRST,
+    ),
+    Mutant(
+        "receipts that hold",
+        "a hub takes what it has had from whoever gives it back",
+        DECIDING,
+        "known = holds(secret, record, offer.receipt)",
+        "known = False",
+        FIRST,
+    ),
+    Mutant(
+        "receipts are kept",
+        "what the hub gave with an event is known after it has lost it",
+        TAKING,
+        "entries.append(Entry(record.id, *place, receipt))",
+        "entries.append(Entry(record.id, *place, None))",
+        FIRST,
+    ),
+    Mutant(
+        "versions and flags in the chain of two ledgers",
+        "ledgers with the same chain have the same history, versions and flags and all",
+        "core/chain.py",
+        'previous + hash + version.to_bytes(8, "big") + flags.to_bytes(1, "big")',
+        "previous + hash",
+        FIRST,
+    ),
+    Mutant(
+        "a copy under its own id",
+        "two ledgers of one id do not synchronise",
+        EDGE,
+        "if welcome.ledger == identity.ledger:",
+        "if welcome.ledger is None:",
+        FIRST,
+    ),
+    Mutant(
+        "what was replaced is not offered",
+        "what has got another stamp is nowhere else under its old one",
+        MEMORY_UPSTREAMS,
+        "if tables.unfolded.get(record.id) is not None or record.is_tombstone:",
+        "if record.is_tombstone:",
+        (f"{MEMORY}test_what_was_replaced_is_not_offered_and_holds_up_nothing",),
+    ),
+    Mutant(
+        "effects of what was stamped anew",
+        "an effect is owed for the old record or for the one in its place, not for both",
+        "subscriptions/obligations.py",
+        "if not handlers or record.origin != self._ledger or flags & RESTAMPED:",
+        "if not handlers or record.origin != self._ledger:",
+        STAMPING,
+    ),
+    Mutant(
+        "a hub of others stamps nothing anew",
+        "what a ledger may have given away keeps its stamp",
+        EDGE,
+        "if await self._ledger.upstreams.state(own) is not None:",
+        "if await self._ledger.upstreams.state(own) is own:",
+        ("tests/sync/test_syncing.py::test_a_hub_of_others_does_not_stamp_anew_but_holds",),
+    ),
+    Mutant(
+        "stamped anew with all that is later",
+        "what is stamped anew does not come to stand behind what was born after it",
+        SEQUENCER,
+        "if created >= old.created:",
+        "if created is old.created:",
+        (f"{MEMORY}test_nothing_is_stamped_anew_that_would_come_to_stand_behind_a_later_one",),
+    ),
+    Mutant(
+        "hubs below strict streams",
+        "an edge of an edge does not append where the hub above alone may",
+        HUB,
+        "        _require_none(self._strict_above())\n",
+        "",
+        (f"{LOADING}test_who_is_in_step_with_a_hub_that_has_strict_streams_is_nobodys_hub",),
+    ),
+    Mutant(
+        "what was said meanwhile",
+        "a hub's word is newer than what the ledger has of it",
+        "sync/forwarding.py",
+        "if state.strict and state.upstream not in self._learned:",
+        "if state.strict:",
+        (f"{LOADING}test_what_a_hub_has_said_meanwhile_is_not_undone_by_what_was_looked_up",),
+    ),
+    Mutant(
+        "what is not wanted is not given",
+        "an edge gets what is in its scope, and nothing else",
+        HUB,
+        "after=asked.cursor.position, seen=seen, prefix=prefix, relation=relation",
+        "after=asked.cursor.position, seen=seen, relation=relation",
+        SCOPED,
+    ),
+    Mutant(
+        "what is not given back is confirmed",
+        "an edge does not wait for what it wrote and does not want",
+        EDGE,
+        'if each.verdict == "out_of_scope"\n',
+        'if each.verdict == "accepted"\n',
+        SCOPED,
+    ),
+    Mutant(
+        "a hub says what it does not give back",
+        "an edge is told what is out of its scope",
+        HUB,
+        "if each.verdict in TAKEN and not scope.has(offer.record, members):",
+        "if each.verdict is members:",
+        SCOPED,
+    ),
+    Mutant(
+        "the old version of what is given back",
+        "what a hub has lost of a strict stream has its old place or none",
+        SEQUENCER,
+        "if version != arrivals.version(stream) + 1:",
+        "if version is None:",
+        STRICT,
+    ),
+    Mutant(
+        "orphans are kept apart",
+        "an event whose place another has is in no fold",
+        "adapters/memory/writing.py",
+        "        if is_orphan:\n            tables.unfolded",
+        "        if is_orphan is None:\n            tables.unfolded",
+        STRICT,
+    ),
+    Mutant(
+        "folds without orphans",
+        "a fold in memory leaves out orphans",
+        "adapters/memory/reading.py",
+        "if record.position not in tables.late_positions and record.id not in tables.unfolded",
+        "if record.position not in tables.late_positions",
+        STRICT,
+    ),
+    Mutant(
+        "orphans are shown",
+        "every ledger lists the events whose places others have",
+        MEMORY_UPSTREAMS,
+        "for id, by in tables.unfolded.items() if by is None]",
+        "for id, by in tables.unfolded.items() if by == id]",
+        STRICT,
+    ),
+    Mutant(
+        "an orphan has no place to go back to",
+        "an orphan does not take a place that it never had from a hub that is set back again",
+        TAKING,
+        "version = 0 if record.flags & ORPHAN else record.version",
+        "version = record.version",
+        STRICT,
+    ),
+    Mutant(
+        "what an edge expects of a strict stream",
+        "an append that is forwarded is refused where the hub's stream has moved on",
+        FORWARDING,
+        "there.append(event._replace(expect=expect))",
+        "there.append(event._replace(expect=Expect.ANY))",
+        STRICT,
+    ),
+    Mutant(
+        "offline is said before anything is sent",
+        "an append to a strict stream is not tried on a line that is cut",
+        FORWARDING,
+        "        if line in lines:\n",
+        "        if line is lines:\n",
+        STRICT,
+    ),
+    Mutant(
+        "versions of the history that the hub has",
+        "an append is refused where the hub has lost what it was decided on",
+        HUB,
+        "if chain != expected:",
+        "if chain is request:",
+        (f"{ROUNDS}test_versions_are_those_of_the_history_that_the_hub_has",),
+    ),
+    Mutant(
+        "the last version that a hub has given",
+        "who has read a stream to its end can append to it, in whatever order it came",
+        MEMORY_UPSTREAMS,
+        "there = max(there or 0, entry.version)",
+        "there = there or entry.version",
+        STRICT,
+    ),
+    Mutant(
+        "what a hub may have lost of a stream",
+        "nothing is decided on an event of which it is not known whether it has its place still",
+        MEMORY_UPSTREAMS,
+        "            elif entry.position is None:\n",
+        "            elif entry.position is entry:\n",
+        (
+            "tests/contract/test_memory.py::TestMemory::"
+            "test_who_has_read_all_that_is_here_is_told_the_version_that_it_has_there",
+        ),
+    ),
+    Mutant(
+        "a retry that is answered from here",
+        "an append whose answer was lost is not made again where the hub has lost it",
+        FORWARDING,
+        "if len(known) == len(ids):",
+        "if len(known) > len(ids):",
+        (f"{ROUNDS}test_a_retry_of_what_is_here_is_answered_from_here",),
+    ),
+    Mutant(
+        "what enters a relation",
+        "a stream that enters the relation that an edge wants comes as a whole",
+        HUB,
+        "said += [scope.relation, revision, hashlib.sha256(members.encode()).hexdigest()]",
+        "said += [scope.relation]",
+        RELATED,
+    ),
+    Mutant(
+        "members of a relation that was set back",
+        "a relation that has changed as often as another is not taken for it",
+        HUB,
+        "hashlib.sha256(members.encode())",
+        "hashlib.sha256()",
+        (f"{SYNCING}test_a_relation_that_was_set_back_and_changed_as_often_is_another_one",),
+    ),
+    Mutant(
+        "receipts of what has left a scope",
+        "what an edge was given once it can give back, also when it is not wanted any more",
+        MEMORY_UPSTREAMS,
+        "if before is not None and entry.receipt is None:",
+        "if before is entry:",
+        RELATED,
+    ),
+    Mutant(
+        "confirmed in the history that has it",
+        "what is not given back is not taken for confirmed where the hub has lost it",
+        EDGE,
+        "and each.position <= at.position\n",
+        "and each.position > 0\n",
+        (f"{ROUNDS}test_what_is_not_wanted_is_confirmed_in_the_history_that_has_it",),
+    ),
+    Mutant(
+        "released by another process",
+        "what was set aside and is not any more comes before what is behind it in its stream",
+        EDGE,
+        "if await self._has_passed(found):",
+        "if await self._has_passed(found) is None:",
+        (f"{ROUNDS}test_what_another_process_has_released_comes_before_what_is_behind_it",),
+    ),
+]
+
+KILLING_SEEDS = sorted(
+    {
+        test.removeprefix(f"{KILLER}[")[:-1]
+        for each in SYNCHRONISING
+        for test in each.killed_by
+        if test.startswith(KILLER)
+    }
+)
+"""As `FIRST..LAST`."""

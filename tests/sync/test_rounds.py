@@ -1,0 +1,391 @@
+"""Rounds: two and three ledgers in memory become one, whatever is lost on the way."""
+
+# pyright: reportPrivateUsage=false
+# The tables of a ledger in memory are its disk: a copy of them is its backup.
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from everlog.adapters.memory.ledger import MemoryLedger
+from everlog.core.chain import RETURNED
+from everlog.core.record import StoredRecord
+from everlog.core.selection import Selection
+from everlog.core.sequencer import Append, NewEvent, Placed
+from everlog.core.stream import ANY, Expectation
+from everlog.core.taking import (
+    BEGINNING,
+    Held,
+    Hold,
+    Keeping,
+    Link,
+    Release,
+    Restamp,
+    Take,
+    Taken,
+    UpstreamState,
+    passed,
+)
+from everlog.errors import CursorMoved, EverlogError, IdConflict, TransportFailed, WrongVersion
+from everlog.ports.seams import Seams
+from everlog.store.verifying import verify
+from everlog.sync.edge import ALL, Edge
+from everlog.sync.forwarding import Forwarding, Line
+from everlog.sync.hub import Hub
+from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Scope, Welcome
+from everlog.wire.transport import Transport
+
+_ids = itertools.count()
+
+
+def event(stream: str, text: str, *, expect: Expectation = ANY) -> NewEvent:
+    return NewEvent(
+        f"e{next(_ids)}",
+        stream,
+        "noted",
+        1,
+        "noted",
+        f'"{text}"',
+        "null",
+        "c",
+        None,
+        b"n" * 32,
+        expect,
+    )
+
+
+class Site:
+    """A ledger in memory, with what an edge and a hub need of a store."""
+
+    def __init__(self, now_ms: Callable[[], int] = lambda: 1_000_000) -> None:
+        self.seams = Seams(now_ms=now_ms)
+        self.ledger = MemoryLedger(seams=self.seams)
+
+    async def take_in(self, request: Take) -> Taken:
+        [outcome] = await self.ledger.commit([request])
+        if isinstance(outcome, EverlogError):
+            raise outcome
+        assert isinstance(outcome, Taken)
+        return outcome
+
+    async def keep(self, request: Keeping | Restamp) -> int:
+        [outcome] = await self.ledger.commit([request])
+        if isinstance(outcome, EverlogError):
+            raise outcome
+        assert isinstance(outcome, int)
+        return outcome
+
+    async def _append(self, request: Append) -> Sequence[StoredRecord]:
+        [outcome] = await self.ledger.commit([request])
+        if isinstance(outcome, EverlogError):
+            raise outcome
+        assert isinstance(outcome, Placed)
+        return outcome.records
+
+    def hub(self, secret: bytes | None = None, strict: tuple[str, ...] = ()) -> Hub:
+        return Hub(
+            self.ledger,
+            self.take_in,
+            self.keep,
+            self.seams,
+            secret=secret,
+            strict=strict,
+            append=self._append,
+        )
+
+    def edge(self, hub: Transport, piece: int = 3, scope: Scope = ALL) -> Edge:
+        return Edge(self.ledger, self.take_in, self.keep, hub, self.seams, piece=piece, scope=scope)
+
+    async def append(self, stream: str, *texts: str) -> None:
+        await self._append(Append(tuple(event(stream, text) for text in texts)))
+
+    async def texts(self, stream: str) -> list[str]:
+        """What folds have of a stream, in the order of positions."""
+        page = await self.ledger.read(Selection(streams=(stream,)))
+        unfolded = self.ledger._tables.unfolded
+        return [each.data.strip('"') for each in page.records if each.id not in unfolded]
+
+    def ids(self) -> list[str]:
+        return sorted(self.ledger._tables.by_id)
+
+
+async def until_in_step(*edges: Edge) -> int:
+    for count in range(1, 20):
+        rounds = [await edge.round() for edge in edges]
+        if all(each.in_step and not each.new and not each.pushed for each in rounds):
+            return count
+    raise AssertionError("never in step")
+
+
+def test_what_was_written_anywhere_is_everywhere() -> None:
+    async def main() -> None:
+        hub, one, two = Site(), Site(), Site()
+        await hub.append("a", "1", "2")
+        await one.append("a", *"abcdefgh")
+        await two.append("b", *"xyz")
+        await until_in_step(one.edge(hub.hub()), two.edge(hub.hub()))
+        assert hub.ids() == one.ids() == two.ids()
+        assert len(hub.ids()) == 13
+
+    asyncio.run(main())
+
+
+def test_a_hub_that_has_lost_its_tail_gets_it_back() -> None:
+    async def main() -> None:
+        hub, one, two = Site(), Site(), Site()
+        await one.append("a", *"abcdefgh")
+        edges = one.edge(hub.hub()), two.edge(hub.hub())
+        await until_in_step(*edges)
+        backup = copy.deepcopy(hub.ledger._tables)
+        await two.append("b", *"ijklmnop")
+        await until_in_step(*edges)
+        everything = hub.ids()
+        hub.ledger._tables = backup
+        await hub.append("c", "new")
+        await until_in_step(*edges)
+        assert hub.ids() == one.ids() == two.ids()
+        assert {*everything} < {*hub.ids()}
+
+    asyncio.run(main())
+
+
+def test_a_ledger_that_was_given_back_what_it_forgot_is_sound() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        await one.append("a", "1", "2")
+        backup = copy.deepcopy(one.ledger._tables)
+        await one.append("a", "3")
+        await until_in_step(one.edge(hub.hub()))
+        one.ledger._tables = backup
+        await until_in_step(one.edge(hub.hub()))
+        [record] = await one.ledger.find([hub.ids()[-1]])
+        assert record is not None
+        assert record.flags & RETURNED
+        verification = await verify(one.ledger, None)
+        assert verification.problems == ()
+
+    asyncio.run(main())
+
+
+class Interrupted:
+    """A hub whose next answer to a pull comes only when something else has happened."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def hello(self, hello: Hello) -> Welcome:
+        return await self._hub.hello(hello)
+
+    async def pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
+        answer = await self._hub.pull(asked, size=size)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return answer
+
+    async def push(self, asked: Asked, offers: Sequence[Offer]) -> Pushed | Forked:
+        return await self._hub.push(asked, offers)
+
+    async def append(self, hub: str, request: Append) -> Sequence[StoredRecord]:
+        raise AssertionError("a round appends nothing")
+
+    async def wait(self, position: int, *, timeout_s: float) -> int:
+        return await self._hub.wait(position, timeout_s=timeout_s)
+
+
+class OnlyPulls(Interrupted):
+    """A hub that is cut off after so many pushes."""
+
+    def __init__(self, hub: Hub, pushes: int = 0) -> None:
+        super().__init__(hub)
+        self._left = pushes
+
+    async def push(self, asked: Asked, offers: Sequence[Offer]) -> Pushed | Forked:
+        if not self._left:
+            raise TransportFailed("cut off")
+        self._left -= 1
+        return await super().push(asked, offers)
+
+
+def test_what_one_process_has_noted_does_not_hold_where_another_has_gone_back() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        before = copy.deepcopy(hub.ledger._tables)
+        line = Interrupted(hub.hub())
+        edge = Edge(one.ledger, one.take_in, one.keep, line, one.seams)
+        await one.append("a", "1", "2", "3")
+        await until_in_step(edge)
+        await hub.append("b", "of the history that is lost")
+
+        async def meanwhile() -> None:
+            hub.ledger._tables = before
+            await hub.append("c", "of the new one")
+            line = OnlyPulls(hub.hub())
+            another = Edge(one.ledger, one.take_in, one.keep, line, one.seams)
+            with pytest.raises(TransportFailed):
+                await another.round()
+
+        line.meanwhile = meanwhile
+        await until_in_step(edge)
+        assert set(one.ids()) == set(hub.ids())
+
+    asyncio.run(main())
+
+
+def test_what_another_process_has_pushed_and_the_hub_has_lost_comes_first_again() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        before = copy.deepcopy(hub.ledger._tables)
+        line = Interrupted(hub.hub())
+        edge = Edge(one.ledger, one.take_in, one.keep, line, one.seams)
+        await until_in_step(edge)
+        await one.append("a", "1", "2", "3")
+
+        async def meanwhile() -> None:
+            cut_off = OnlyPulls(hub.hub(), pushes=1)
+            another = Edge(one.ledger, one.take_in, one.keep, cut_off, one.seams, piece=1)
+            with pytest.raises(TransportFailed):
+                await another.round()
+            hub.ledger._tables = before
+
+        line.meanwhile = meanwhile
+        await until_in_step(edge)
+        page = await hub.ledger.read(Selection())
+        assert [record.data for record in page.records] == ['"1"', '"2"', '"3"']
+
+    asyncio.run(main())
+
+
+def test_a_ledger_does_not_go_back_to_an_epoch_that_another_process_has_left() -> None:
+    old = UpstreamState("a", "old")
+    state = passed(old, Link("a", "new", BEGINNING, BEGINNING))
+    assert (state.epoch, state.past) == ("new", ("old",))
+    for epoch in ("new", "newer"):
+        assert passed(state, Link("a", epoch, BEGINNING, BEGINNING)).epoch == epoch
+    with pytest.raises(CursorMoved):
+        passed(state, Link("a", "old", BEGINNING, BEGINNING))
+
+
+def test_what_another_process_has_released_comes_before_what_is_behind_it() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        edge = one.edge(hub.hub())
+        await until_in_step(edge)
+        await one.append("a", "1")
+        held = Held(one.ids()[0], "a", "rejected", "no", since_ms=0)
+        await one.keep(Hold(hub.ledger.identity.ledger, (held,)))
+        await until_in_step(edge)
+        assert hub.ids() == []
+        await one.keep(Release(hub.ledger.identity.ledger))
+        await one.append("a", "2")
+        await until_in_step(edge)
+        assert await hub.texts("a") == ["1", "2"]
+
+    asyncio.run(main())
+
+
+class SetBackAfterPush(Interrupted):
+    """A hub that something happens to between the answer to a push and what comes next."""
+
+    async def push(self, asked: Asked, offers: Sequence[Offer]) -> Pushed | Forked:
+        answer = await super().push(asked, offers)
+        pushed, self.pushed = self.pushed, None
+        if pushed is not None:
+            await pushed()
+        return answer
+
+    pushed: Callable[[], Awaitable[None]] | None = None
+
+
+def test_what_is_not_wanted_is_confirmed_in_the_history_that_has_it() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        before = copy.deepcopy(hub.ledger._tables)
+        line = SetBackAfterPush(hub.hub())
+
+        async def set_back() -> None:
+            hub.ledger._tables = before
+            await hub.append("b", "where the other one was")
+
+        line.pushed = set_back
+        await one.append("a", "not wanted here")
+        await until_in_step(one.edge(line, scope=Scope(prefix="b")))
+        assert await hub.texts("a") == ["not wanted here"]
+
+    asyncio.run(main())
+
+
+def test_what_is_of_another_type_than_is_wanted_is_handed_in_and_does_not_come_back() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        await hub.append("a", "of the type that is here")
+        await one.append("a", "handed in")
+        await until_in_step(one.edge(hub.hub(), scope=Scope(prefix="a", types=("none here",))))
+        assert await hub.texts("a") == ["of the type that is here", "handed in"]
+        assert await one.texts("a") == ["handed in"]
+
+    asyncio.run(main())
+
+
+def line_to(hub: Site, one: Site) -> Forwarding:
+    """Returns what appends at a hub, by which an edge is in step."""
+    transport = hub.hub(strict=("k",))
+    edge = one.edge(transport)
+
+    async def in_step() -> None:
+        await until_in_step(edge)
+
+    forwarding = Forwarding(one.ledger)
+    forwarding.connect(hub.ledger.identity.ledger, Line(transport, in_step))
+    return forwarding
+
+
+def test_versions_are_those_of_the_history_that_the_hub_has() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        there = hub.ledger.identity.ledger
+        forwarding = line_to(hub, one)
+        await forwarding.append(there, Append((event("k", "1"),)))
+        backup = copy.deepcopy(hub.ledger._tables)
+        await forwarding.append(there, Append((event("k", "lost", expect=1),)))
+        hub.ledger._tables = backup
+        await hub.append("k", "in its place")
+        # Both have two events, and not the same ones: who has read "lost" decides again.
+        with pytest.raises(WrongVersion):
+            await forwarding.append(there, Append((event("k", "behind lost", expect=2),)))
+        # By now what there is has come.
+        assert await one.texts("k") == await hub.texts("k") == ["1", "in its place"]
+        newest = (await one.ledger.read(Selection(streams=("k",)))).records[-1]
+        await forwarding.append(there, Append((event("k", "2", expect=newest.version),)))
+        assert await one.texts("k") == await hub.texts("k") == ["1", "in its place", "2"]
+
+    asyncio.run(main())
+
+
+def test_a_retry_of_what_is_here_is_answered_from_here() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        there = hub.ledger.identity.ledger
+        first, second = event("k", "1"), event("k", "2", expect=1)
+        forwarding = line_to(hub, one)
+        await forwarding.append(there, Append((first,)))
+        backup = copy.deepcopy(hub.ledger._tables)
+        await forwarding.append(there, Append((second,)))
+        hub.ledger._tables = backup
+        off_line = Forwarding(one.ledger)
+        for each in (forwarding, off_line):
+            [record] = await each.append(there, Append((second,)))
+            assert record.id == second.id
+        with pytest.raises(IdConflict):
+            await forwarding.append(there, Append((second._replace(data="3"),)))
+        assert await hub.texts("k") == ["1"]
+        await until_in_step(one.edge(hub.hub(strict=("k",))))
+        assert await hub.texts("k") == ["1", "2"]
+
+    asyncio.run(main())

@@ -47,6 +47,10 @@ VENVS = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements"
 PYTHON_FOLDERS = ("src", "tests", "examples", "benchmarks")
 
+# One more than a small machine has cores, as tests wait for servers, for disks and for what must
+# not come. Each begins with tests that stand together, so that they share what they set up.
+IN_PROCESSES = ("-n", "2", "--dist", "worksteal")
+
 Command = list[str | Path]
 
 
@@ -65,7 +69,7 @@ def demo(args: Sequence[str]) -> int:
 def test(args: Sequence[str]) -> int:
     """Run all tests, on two processes; with arguments, run pytest with just these."""
     with environment("dev") as env:
-        return run([*pytest(env), *(args or ["-n", "2"])], env)
+        return run([*pytest(env), *(args or IN_PROCESSES)], env)
 
 
 def check(args: Sequence[str]) -> int:
@@ -112,10 +116,11 @@ def lock(args: Sequence[str]) -> int:
         dev = REQUIREMENTS / "dev.txt"
         # Demo and benchmarks run on the very versions that the tests saw: dev.txt constrains them.
         as_tested = ["--constraint", relative(dev)]
+        of_demo = [f"--extra={extra}" for extra in ("msgspec", "client", "server")]
         for target, options in (
             (dev, ["--group", "dev", "--all-extras", *args]),
-            # The demo runs on the embedded default: no driver, no server.
-            (REQUIREMENTS / "demo.txt", ["--group", "demo", "--extra", "msgspec", *as_tested]),
+            # The demo runs on the embedded default: no driver, no database server.
+            (REQUIREMENTS / "demo.txt", ["--group", "demo", *of_demo, *as_tested]),
             (REQUIREMENTS / "bench.txt", ["--group", "bench", "--all-extras", *as_tested, *args]),
         ):
             # No address of an index is written: a lock serves whoever reads it, wherever they are.
@@ -331,9 +336,9 @@ PIP_KEPT = frozenset(
         " INDEX_URL KEYRING_PROVIDER NO_CACHE_DIR NO_INDEX PROXY RETRIES TIMEOUT TRUSTED_HOST"
     ).split()
 )
+# Not DONTWRITEBYTECODE: each of the thousands of processes that tests start would compile it all.
 PYTHON_KEPT = frozenset(
-    f"PYTHON{name}"
-    for name in "DEVMODE DONTWRITEBYTECODE FAULTHANDLER HASHSEED IOENCODING UNBUFFERED UTF8".split()
+    f"PYTHON{name}" for name in "DEVMODE FAULTHANDLER HASHSEED IOENCODING UNBUFFERED UTF8".split()
 )
 BENDING = frozenset(
     "__PYVENV_LAUNCHER__ MYPYPATH NODE_OPTIONS NODE_PATH PYTEST_PLUGINS"

@@ -52,6 +52,14 @@ def main(work: str, database: str, side: str, *more: str) -> None:
         asyncio.run(follow.follow(database, side, address, int(more[0])))
     elif work == "append":
         asyncio.run(processes.append(database, side, address, int(more[0]), int(more[1]), more[2]))
+    elif work in ("hub", "listen"):
+        from benchmarks import hub_side
+
+        asyncio.run(
+            hub_side.be_a_hub(address) if work == "hub" else hub_side.listen(address, int(more[0]))
+        )
+    elif work == "project":
+        asyncio.run(memory.project(database, side, address, int(more[0])))
     else:
         asyncio.run(memory.read(database, side, address))
 

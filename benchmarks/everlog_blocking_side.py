@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from benchmarks import workload
-from benchmarks.everlog_sides import NotedStruct, StructMeta, place_of, struct_total
+from benchmarks import views, workload
+from benchmarks.everlog_sides import (
+    PATIENCE_S,
+    NotedStruct,
+    StructMeta,
+    place_of,
+    struct_total,
+)
 from benchmarks.side import CannotDo, Seen
-from everlog.blocking import EventStore
+from everlog.blocking import EventStore, Following, Projector, Record, Tx
 
 MOST_THREADS = 64
 """With more, the threads are what is measured."""
@@ -22,6 +29,8 @@ class BlockingEverlogSide:
         self._meta = StructMeta(**workload.META)
 
     async def open(self, address: str) -> None:
+        self._address = address
+        self._following: Following[Any] | None = None
         self._store = EventStore.open(place_of(address), events=[NotedStruct])
 
     async def close(self) -> None:
@@ -54,11 +63,23 @@ class BlockingEverlogSide:
     async def snapshot(self, stream: str) -> None:
         self._store.snapshots.create(struct_total, stream)
 
-    async def project(self, view: str, events: int) -> None:
-        raise CannotDo  # what a user writes: as with the async store
+    async def project(self, view: str, events: int) -> str:
+        place = await views.beside(self._address, view)
+        projector = Projector()
+
+        @projector.all(NotedStruct)
+        def balance(record: Record[NotedStruct], tx: Tx) -> None:
+            tx.execute(place.upsert, (record.data.owner, record.data.number))
+
+        with self._store.subscription(f"view {view}", projector) as subscription:
+            subscription.caught_up(events, timeout_s=PATIENCE_S)
+        return place.address
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
-        return [(record.position, record.data.number) for record in self._store.read(after=after)]
+        if self._following is None:
+            self._following = self._store.follow(after=after)
+        record = next(self._following)
+        return [(record.position, record.data.number)]
 
     async def take_in(self, source: str) -> int:
         with EventStore.open(place_of(source), events=[NotedStruct]) as other:

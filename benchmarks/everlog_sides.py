@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import msgspec
 from pydantic import BaseModel
 
 from benchmarks import views, workload
+from benchmarks.question import Watch
 from benchmarks.side import Seen
-from everlog import EventStore, Record, Reducer, event, reducer
+from everlog import EventStore, Following, Projector, Record, Reducer, Tx, event, reducer
+
+PATIENCE_S = 600
 
 
 class StructMeta(msgspec.Struct):
@@ -70,6 +74,8 @@ class EverlogSide:
         self._meta = meta(**workload.META)
 
     async def open(self, address: str) -> None:
+        self._address = address
+        self._following: Following[Any] | None = None
         self._store = await EventStore.open(place_of(address), events=[self._noted])
 
     async def close(self) -> None:
@@ -106,25 +112,52 @@ class EverlogSide:
     async def snapshot(self, stream: str) -> None:
         await self._store.snapshots.create(self._total, stream)
 
-    async def project(self, view: str, events: int) -> None:
-        """What a user writes while there are no durable subscriptions: pages after a checkpoint."""
-        async with views.opened(view) as opened:
-            after = await opened.checkpoint()
-            while page := [
-                (record.position, record.data.owner, record.data.number)
-                async for record in self._store.read(after=after, until=events, limit=views.BATCH)
-            ]:
-                after = await opened.take(page)
+    async def project(self, view: str, events: int) -> str:
+        place = await views.beside(self._address, view)
+        projector = Projector()
+
+        @projector.all(self._noted)
+        async def balance(record: Record[Any], tx: Tx) -> None:
+            await tx.execute(place.upsert, (record.data.owner, record.data.number))
+
+        async with self._store.subscription(f"view {view}", projector) as subscription:
+            await subscription.caught_up(events, timeout_s=PATIENCE_S)
+        return place.address
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
-        """What a user writes while there is no `follow`: a read that mostly finds nothing."""
-        return [
-            (record.position, record.data.number) async for record in self._store.read(after=after)
-        ]
+        if self._following is None:
+            self._following = self._store.follow(after=after)
+        record = await anext(self._following)
+        return [(record.position, record.data.number)]
 
     async def take_in(self, source: str) -> int:
         async with EventStore.open(place_of(source), events=[self._noted]) as other:
             return (await self._store.import_records(other.read())).stored
+
+    async def sync(self, source: str) -> int:
+        async with EventStore.open(place_of(source), events=[self._noted]) as hub:
+            return (await self._store.sync(hub).once()).new
+
+    async def rounds(self, source: str, count: int) -> list[float]:
+        seconds: list[float] = []
+        async with EventStore.open(place_of(source), events=[self._noted]) as hub:
+            sync = self._store.sync(hub)
+            for _ in range(count + 1):
+                began = time.perf_counter()
+                assert (await sync.once()).idle
+                seconds.append(time.perf_counter() - began)
+        return seconds[1:]  # the first says hello
+
+    async def sync_in_memory(self, streams: int) -> tuple[int, float]:
+        async with (
+            EventStore.open("memory:", events=[self._noted]) as hub,
+            EventStore.open("memory:", events=[self._noted]) as store,
+        ):
+            for number in range(streams):
+                await hub.append(workload.stream_of(number), *self._events, meta=self._meta)
+            with Watch() as watch:
+                new = (await store.sync(hub).once()).new
+        return new, watch.seconds
 
     async def verify(self) -> int:
         verification = await self._store.verify()

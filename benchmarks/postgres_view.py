@@ -38,6 +38,16 @@ async def opened(address: str) -> AsyncGenerator[PostgresView]:
         yield PostgresView(db)
 
 
+async def create(address: str) -> str:
+    """Makes the table of balances in a schema; returns an UPSERT that needs no search path."""
+    async with await psycopg.AsyncConnection.connect(
+        postgres.conninfo(address), autocommit=True
+    ) as db:
+        await db.execute(SCHEMA[0])
+    _, schema = postgres.split(address)
+    return UPSERT.replace("balances", f'"{schema}".balances')
+
+
 class PostgresView:
     """The open schema."""
 

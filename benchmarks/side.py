@@ -56,16 +56,21 @@ class Side(Protocol):
         """Stores the folded state of the stream, so that the next fold begins with it."""
         ...
 
-    async def project(self, view: str, events: int) -> None:
-        """Makes a read model of the first events, one UPSERT a record, exactly once.
+    async def project(self, view: str, events: int) -> str:
+        """Makes a new read model of the first events, one UPSERT a record, exactly once.
 
-        The read model is in a file or schema of its own, at the address `view`; synced at every
-        commit, with the checkpoint in it; see `views.py`.
+        Synced at every commit, with the checkpoint in the same transaction. It is in a file or
+        schema of its own, at the address `view` (see `views.py`), or where the side keeps its read
+        models: returns the address.
         """
         ...
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
-        """Returns position and number of the events after a position, in another process."""
+        """Returns position and number of events after a position, in another process.
+
+        Of those that are there, if any; or it waits for the next, as far as the side can wait. Each
+        call is given what the one before returned last.
+        """
         ...
 
     async def take_in(self, source: str) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-SCHEMA = """
+BALANCES = """
 CREATE TABLE balances (
-    owner TEXT PRIMARY KEY, total INTEGER NOT NULL, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    owner TEXT PRIMARY KEY, total INTEGER NOT NULL, count INTEGER NOT NULL) STRICT, WITHOUT ROWID
+"""
+SCHEMA = f"""{BALANCES};
 CREATE TABLE checkpoint (only INTEGER PRIMARY KEY CHECK (only = 1), position INTEGER NOT NULL);
 INSERT INTO checkpoint VALUES (1, 0);
 """
@@ -58,6 +60,17 @@ class View:
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
+
+
+def create(path: str) -> None:
+    """Makes the table of balances anew, in a file that keeps other tables, too."""
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("DROP TABLE IF EXISTS balances")
+        db.execute(BALANCES)
+    finally:
+        db.close()
 
 
 def contents(path: str) -> tuple[int, int]:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from benchmarks import sqlite_view
@@ -58,6 +60,26 @@ class _InThread:
     async def take(self, records: Sequence[Item]) -> int:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._view.take, records)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A new, empty read model where a durable subscription keeps its own."""
+
+    address: str
+    upsert: str
+    """Takes owner and number."""
+
+
+async def beside(log: str, view: str) -> Beside:
+    """Makes a read model for a subscription of a log: in its second file or the schema `view`."""
+    if view.startswith("postgresql:"):
+        from benchmarks import postgres_view
+
+        return Beside(view, await postgres_view.create(view))
+    path = str(Path(log).with_suffix("")) + ".views" + Path(log).suffix
+    sqlite_view.create(path)
+    return Beside(path, sqlite_view.UPSERT)
 
 
 async def contents(database: str, address: str) -> tuple[int, int]:

@@ -61,7 +61,7 @@ class AsyncSide:
     async def snapshot(self, stream: str) -> None:
         await self._floor.write(self._scripts.snapshot(stream, "total", 0, total))
 
-    async def project(self, view: str, events: int) -> None:
+    async def project(self, view: str, events: int) -> str:
         async with postgres_view.opened(view) as opened:
             after = await opened.checkpoint()
             coming = self._batch(after, events)
@@ -69,6 +69,7 @@ class AsyncSide:
                 coming = self._batch(rows[-1][0], events)
                 await asyncio.sleep(0)  # it is under way while this one is handled
                 await opened.take(_items(rows))
+        return view
 
     def _batch(self, after: int, until: int) -> asyncio.Task[list[Row]]:
         size = min(BATCH, until - after)
@@ -132,11 +133,12 @@ class BlockingSide:
     async def snapshot(self, stream: str) -> None:
         self._run(self._scripts.snapshot(stream, "total", 0, total))
 
-    async def project(self, view: str, events: int) -> None:
+    async def project(self, view: str, events: int) -> str:
         async with postgres_view.opened(view) as opened:
             after = await opened.checkpoint()
             while rows := self._run(self._scripts.page(after, min(BATCH, events - after))):
                 after = await opened.take(_items(rows))
+        return view
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
         rows = self._run(self._scripts.changes(after))

@@ -104,13 +104,14 @@ class AsyncSide:
     async def snapshot(self, stream: str) -> None:
         await self._floor.write(lambda floor: floor.snapshot(stream, "total", 0, total))
 
-    async def project(self, view: str, events: int) -> None:
+    async def project(self, view: str, events: int) -> str:
         opened = View(view)
         try:
             while await self._floor.read(lambda floor: project_page(floor, opened, events)):
                 pass
         finally:
             opened.close()
+        return view
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
         page = await self._floor.read(lambda floor: floor.changes(after))
@@ -172,13 +173,14 @@ class BlockingSide:
     async def snapshot(self, stream: str) -> None:
         self._floor.snapshot(stream, "total", 0, total)
 
-    async def project(self, view: str, events: int) -> None:
+    async def project(self, view: str, events: int) -> str:
         opened = View(view)
         try:
             while project_page(self._floor, opened, events):
                 pass
         finally:
             opened.close()
+        return view
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
         return [(row[0], event.number) for row, event in self._floor.changes(after)]

@@ -168,7 +168,7 @@ class Peer:
     async def snapshot(self, stream: str) -> None:
         raise CannotDo
 
-    async def project(self, view: str, events: int) -> None:
+    async def project(self, view: str, events: int) -> str:
         engine = self.engine(view)
         Base.metadata.create_all(engine)
         with Session(engine) as session:
@@ -195,6 +195,7 @@ class Peer:
                     projector.project(recorded.wrapped_event, recorded.stream_id)
                     session.commit()
         engine.dispose()
+        return view
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
         with self._backend() as (backend, _):

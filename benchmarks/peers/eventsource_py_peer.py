@@ -147,7 +147,7 @@ class Peer:
     async def snapshot(self, stream: str) -> None:
         await self._repository.create_snapshot(await self._repository.load(_id_of(stream)))
 
-    async def project(self, view: str, events: int) -> None:
+    async def project(self, view: str, events: int) -> str:
         raise CannotDo
 
     async def changes(self, after: int) -> list[tuple[int, int]]:

@@ -188,7 +188,7 @@ class Peer:
     async def snapshot(self, stream: str) -> None:
         self._accounts.take_snapshot(Account.create_id(stream))
 
-    async def project(self, view: str, events: int) -> None:
+    async def project(self, view: str, events: int) -> str:
         environment = Environment("balances", self.environment(view))
         with InfrastructureFactory.construct(environment) as factory:
             balances = factory.tracking_recorder(self.balances)
@@ -199,7 +199,8 @@ class Peer:
                 projection.process_event(event, Tracking(name, found.id))
                 events -= isinstance(event, Account.Noted)
                 if not events:
-                    return
+                    break
+        return view
 
     async def changes(self, after: int) -> list[tuple[int, int]]:
         found = self._accounts.notification_log.select(after, SECTION, inclusive_of_start=False)

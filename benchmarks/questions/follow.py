@@ -1,7 +1,6 @@
 """How long after an append begins does a handler in another process have the event?
 
-everlog has no `follow` yet. What is measured is what a user writes today: another process that
-reads after the last position it has seen, every millisecond. The floor looks as often whether
+everlog: another process iterates over `store.follow()`. The floor looks every millisecond whether
 there is anything, at SQLite's `data_version` or at the one row of its head, and reads then.
 """
 
@@ -24,9 +23,8 @@ P50 = Row(
     unit="ms",
     target=Target(at_most=4, peer_ratio=1),
     on={POSTGRES: Target(at_most=5, peer_ratio=1)},
-    note="everlog has no `follow` yet: the other process reads after its last position every "
-    "millisecond, as a user writes it today; the floor looks as often whether there is anything, "
-    "and reads then.",
+    note="everlog follows: the other process iterates over `store.follow()`. The floor looks every "
+    "millisecond whether there is anything, and reads then.",
 )
 P99 = Row(
     name="append to handler in another process, p99",

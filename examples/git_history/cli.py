@@ -16,7 +16,7 @@ from examples.git_history.git import Git, GitProblem
 from examples.git_history.history import outline
 from examples.git_history.look import history_of, told
 from examples.git_history.paper import Paper, plain
-from examples.git_history.replay import as_json, replay, url_of
+from examples.git_history.replay import as_json, hydrate, replay, url_of
 from examples.git_history.tour import tour
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -24,8 +24,8 @@ OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DESCRIPTION = """\
 Reads the history of a git repository into an event log, and shows what the log
 can do: folds, a read model, the state as of an earlier moment, a late event, a
-replay in a second process, a re-run that adds nothing, and a flipped bit that
-is found."""
+second service that fills a log of its own over HTTP, a re-run that adds
+nothing, and a flipped bit that is found."""
 EPILOG = """\
 exit codes: 0 all was as it should be, 1 a check failed, 2 it could not be done
 A path that begins with a dash goes after `--`. NO_COLOR=1 turns colours off."""
@@ -73,11 +73,19 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="only fold the log in --db anew and print digests, as JSON",
     )
+    parser.add_argument(
+        "--hub", metavar="URL", help="with --replay: fill a new log in --db from a hub, and fold it"
+    )
     return parser
 
 
 async def _run(options: argparse.Namespace) -> int:
     db: str | None = options.db
+    if options.hub is not None:
+        if db is None or not options.replay or _is_file(db):
+            raise CannotOpen(f"--hub goes with --replay and a new log in --db; {db!r} is none")
+        print(as_json(await hydrate(options.hub, db)))
+        return OK
     if options.replay or options.file is not None:
         if db is None or not _is_file(db):
             raise CannotOpen(f"name a log that is there with --db; {db!r} is none")

@@ -18,7 +18,7 @@ from examples.git_history.history import Outline, tree_at_head
 from examples.git_history.importing import Held, Known, Sent, bring_in_late, one_to_hold_back, send
 from examples.git_history.paper import Paper, Progress, padded, plain
 from examples.git_history.read_model import ReadModel
-from examples.git_history.replay import replay_elsewhere, url_of
+from examples.git_history.replay import hydrate_elsewhere, url_of
 from examples.git_history.state import (
     RepositoryState,
     digest,
@@ -174,12 +174,13 @@ class _Tour:
     async def _replay(self) -> None:
         state = await self.store.reduce(fold_repository) or RepositoryState()
         fold, tables = digest(rows_of(state)), digest(self.model.rows())
-        there = await replay_elsewhere(self.db)
+        there = await hydrate_elsewhere(self.store)
         paper = self.paper
         paper.step(
             6,
             "Replay",
-            f"a second process, from nothing: {_count(there.records, 'event')}",
+            f"a second service, over HTTP: {_count(there.records, 'event')}, "
+            f"{_per_second(there.records, there.seconds)} events/s",
             seconds=there.seconds,
         )
         paper.note(f"here   fold {fold[:20]}  tables {tables[:20]}")

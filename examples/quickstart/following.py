@@ -26,18 +26,18 @@ def save(emails: dict[str, str], token: str | None) -> None:
 async def follow(store: EventStore, *, until: int) -> None:
     """Keeps every user's address in a file, with the token of the last record that is in it."""
     emails, token = load()
-    position = 0
-    while position < until:
-        position = await store.wait(after=token or 0, timeout_s=60)  # whoever appends, wherever
-        async for record in store.read(after=token or 0):
-            match record.data:
-                case UserCreated(email=email) | EmailSet(root=email):
-                    emails[record.stream] = email
-                case _:
-                    pass
-            token = store.token(record)
-        save(emails, token)
-    print(f"up to position {position}: {emails}")
+    following = store.follow(after=token or 0)  # what is there, then what comes: whoever appends
+    async for record in following:
+        match record.data:
+            case UserCreated(email=email) | EmailSet(root=email):
+                emails[record.stream] = email
+            case _:
+                pass
+        if following.is_caught_up:
+            save(emails, following.token)
+        if record.position == until:
+            break
+    print(f"up to position {following.position}: {emails}")
 
 
 async def main() -> None:

@@ -1,0 +1,1 @@
+"""A bank: accounts, transfers, a read model in SQL, and payments that leave once."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from everlog.core.event import Registry
-from everlog.core.record import Record, StoredRecord
+from everlog.core.record import Record
 from everlog.core.selection import Selection
 from everlog.core.token import ResumeToken, decode, encode
 from everlog.errors import (
@@ -39,6 +39,7 @@ from everlog.subscriptions.fingerprint import fingerprint_in
 from everlog.subscriptions.handlers import Handlers
 from everlog.subscriptions.holding import Holding, keep
 from everlog.subscriptions.obligations import Obligations
+from everlog.subscriptions.pages_ahead import FeedPage, PagesAhead
 from everlog.subscriptions.parking import Parking, parked, text_of
 from everlog.subscriptions.performing import Performing
 from everlog.subscriptions.policies import retry
@@ -321,7 +322,7 @@ class Worker:
             after=held.position,
             seen=None if held.token is None else decode(held.token),
         )
-        feed = Feed(self._ledger, selection, size=BATCH)
+        pages = PagesAhead(Feed(self._ledger, selection, size=BATCH))
         self._seen_to, self._seen_fences = held.position, self.holding.fences
         keeping = asyncio.create_task(keep(self.holding, self._renewal_failed))
         stopping = asyncio.create_task(self._stopping.wait())
@@ -335,36 +336,33 @@ class Worker:
                     share_at = _now() + self._ttl_s / 3
                 await self.parking.look(self.holding.slices)
                 await self._try_again()
-                records = await self._next(feed, stopping, share_at)
-                await self._deal_with(records, feed)
+                page = await self._next(pages, stopping, share_at)
+                if page is not None:
+                    await self._deal_with(page)
         finally:
             keeping.cancel()
             stopping.cancel()
-            await asyncio.wait([keeping, stopping])
+            await asyncio.wait([keeping, stopping, *pages.end()])
 
     def _renewal_failed(self, error: Exception) -> None:
         _log.warning("the lease of subscription %r was not renewed: %s", self._name, error)
 
     async def _next(
-        self, feed: Feed, stopping: asyncio.Task[Any], share_at: float
-    ) -> Sequence[StoredRecord]:
+        self, pages: PagesAhead, stopping: asyncio.Task[Any], share_at: float
+    ) -> FeedPage | None:
         wait_s = min(IDLE_S, max(0.0, share_at - _now()))
         held_up_s = self.parking.next_in_s
         if held_up_s is not None:
             wait_s = min(wait_s, held_up_s)
         if any(held.position < self._seen_to for held in self.holding.all):
             wait_s = min(wait_s, EMPTY_S)
-        step = asyncio.ensure_future(feed.step(wait_s))
-        try:
-            await asyncio.wait([step, stopping], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not step.done():
-                step.cancel()
-                await asyncio.wait([step])
-        return () if step.cancelled() else step.result()
+        step = pages.step(wait_s)
+        await asyncio.wait([step, stopping], return_when=asyncio.FIRST_COMPLETED)
+        return pages.take() if step.done() else None
 
-    async def _deal_with(self, records: Sequence[StoredRecord], feed: Feed) -> None:
-        end = _Place(feed.position, None if feed.token is None else encode(feed.token))
+    async def _deal_with(self, page: FeedPage) -> None:
+        records = page.records
+        end = _Place(page.position, None if page.token is None else encode(page.token))
         registry, slices, holds = self._registry, self._slices, self.holding.holds
         items: list[Item] = []
         for stored in records:

@@ -32,7 +32,7 @@ T = TypeVar("T")
 TIMEOUT_S = 0.2
 MARGIN_S = 0.15
 
-SLOW_MACHINE_S = 4.0
+SLOW_MACHINE_S = 15.0
 """By so much a call may be late. Without a deadline it never ends."""
 
 pytestmark = pytest.mark.timeout(300)
@@ -330,16 +330,19 @@ def test_who_is_called_off_while_a_server_is_silent_is_free_soon(site: Site) -> 
 
 def test_an_import_that_goes_on_is_not_cut_however_long_it_takes(site: Site) -> None:
     class SlowLine(Passive):
-        """Lets two and a half megabytes a second pass."""
+        """Lets 1.6 megabytes a second pass.
+
+        Several megabytes lie in the buffers of both ends, and be taken without a sign of it.
+        """
 
         def from_client(self, line: Line, message: Message) -> list[Message]:
             if message.kind == COPY_DATA:
-                time.sleep(len(message.body) / 2.5e6)
+                time.sleep(len(message.body) / 1.6e6)
             return [message]
 
     async def main() -> None:
-        limit_s = Place({}, timeout_s=1).silence_s
-        async with EventStore.open(site.url(timeout_s=1), events=EVENTS) as store:
+        limit_s = Place({}, timeout_s=5).silence_s
+        async with EventStore.open(site.url(timeout_s=5), events=EVENTS) as store:
             records = [
                 store.past("s", Said("x" * 40_000), created=f"{n:012x}0000" + "a" * 16, id=f"{n}")
                 for n in range(400)
@@ -349,7 +352,7 @@ def test_an_import_that_goes_on_is_not_cut_however_long_it_takes(site: Site) -> 
             result = await store.import_records(records)
             took_s = time.monotonic() - began
             assert result.stored == 400
-            assert took_s > 2 * limit_s  # each part of it comes within the limit
+            assert took_s > 1.5 * limit_s  # each part of it comes within the limit
             site.relay.forget()
 
     asyncio.run(main())

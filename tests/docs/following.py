@@ -94,9 +94,8 @@ def _changing(text: str) -> Iterator[Step]:
 
 
 def _commanding(text: str) -> Iterator[Step]:
-    for command in text.replace("\\\n", "").splitlines():
-        if command.strip():
-            yield Run(command, None)
+    for command in re.findall(r"^.*<<'END'\n(?:.*\n)*?END$|^.+$", text.replace("\\\n", ""), re.M):
+        yield Run(command, None)
 
 
 def _answered(text: str) -> Iterator[Step]:
@@ -126,13 +125,19 @@ class Reader:
     def follow(self, page: Path) -> None:
         """Does what a page says; raises `AssertionError` where it is not as the page says."""
         for step in steps_of(page):
-            match step:
-                case Write(name, text):
-                    (self.folder / name).write_text(self._here(text), "utf-8")
-                case Change(name, old, new):
-                    self._change(name, self._here(old), self._here(new))
-                case Run(command, said):
-                    self._run(command, said)
+            self.take(step)
+
+    def take(self, step: Step) -> None:
+        """Takes one step."""
+        match step:
+            case Write(name, text):
+                file = self.folder / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(self._here(text), "utf-8")
+            case Change(name, old, new):
+                self._change(name, self._here(old), self._here(new))
+            case Run(command, said):
+                self._run(command, said)
 
     def _change(self, name: str, old: str, new: str) -> None:
         file = self.folder / name
@@ -235,6 +240,13 @@ def reader(
         shell.wait(PATIENCE_S)
         assert shell.stdout is not None
         shell.stdout.close()
+
+
+def a_free_port() -> str:
+    """Returns a port of this machine that nobody listens at."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return str(taken.getsockname()[1])
 
 
 def alike(text: str) -> str:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
 
-from tests.docs.following import ROOT, Run, alike, reader, steps_of
+from tests.docs.following import ROOT, Run, a_free_port, alike, reader, steps_of
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(400)]
 
 PAGES = sorted((ROOT / "docs" / "tutorial").glob("[1-9]-*.md"))
 PORT = "8787"
-
-
-def a_free_port() -> str:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return str(taken.getsockname()[1])
 
 
 def test_the_tutorial_leads_from_an_empty_folder_to_two_services_in_step(tmp_path: Path) -> None:

@@ -202,6 +202,31 @@ def test_a_module_of_the_current_folder_is_found(told: Told, folder: Path) -> No
     assert told("fold", "count_things:count", "user-1") == "2\n"
 
 
+def test_a_fold_by_a_module_without_the_upcasts_says_how_they_are_named(
+    told: Told, folder: Path
+) -> None:
+    (folder / "new_shapes.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from everlog import event, upcast\n"
+        f"from {MODULE} import EmailSet\n"
+        "@event('user:created', schema=2)\n"
+        "@dataclass\n"
+        "class Created:\n    mail: str\n"
+        "@upcast('user:created', 1, 2)\n"
+        "def mail(data):\n    return {'mail': data['email']}\n"
+    )
+    (folder / "new_states.py").write_text(
+        "from everlog import reducer\n"
+        "from new_shapes import Created, EmailSet\n"
+        "@reducer('mail', initial=str)\n"
+        "def mails(state, record):\n"
+        "    return record.data.mail if isinstance(record.data, Created) else state\n"
+    )
+    asked = ("fold", "new_states:mails", "user-1")
+    assert "--events: what new_states names was taken" in told.error(*asked)
+    assert told(*asked, "--events", "new_shapes") == '"jane@doe.com"\n'
+
+
 # --- appending ---
 
 

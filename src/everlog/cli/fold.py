@@ -46,7 +46,8 @@ def add_to(commands: Commands) -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    from everlog import AggregateRoot, EverlogError, Reducer
+    from everlog import AggregateRoot, EverlogError, Reducer, events_in
+    from everlog.errors import DecodeError
 
     if ":" not in options.reducer:
         options.refuse("name a reducer as MODULE:REDUCER")
@@ -59,8 +60,9 @@ async def _run(options: argparse.Namespace) -> None:
     if is_aggregate and options.until is not None:
         options.refuse("--until goes with a reducer; of an aggregate, use --as-of")
     module = sys.modules[options.reducer.partition(":")[0]]
+    named = events_of(options)
     where: dict[str, Any] = {"relation" if options.relation else "stream": options.stream}
-    async with opened(options, events=events_of(options, or_of=module)) as store:
+    async with opened(options, events=named or events_in(module)) as store:
         try:
             async with progress("folding"):
                 if is_aggregate:
@@ -69,6 +71,15 @@ async def _run(options: argparse.Namespace) -> None:
                     state = await store.reduce(
                         reducer, as_of=options.as_of, until=options.until, **where
                     )
+        except DecodeError as error:
+            if named:
+                raise
+            where_from = (
+                "--events",
+                f"what {module.__name__} names was taken; say where the upcasts are, if elsewhere",
+            )
+            problems = [*error.problems, where_from]
+            raise DecodeError(error.event_type, error.event_id, problems) from error
         except EverlogError:
             raise
         except Exception as error:  # of the reducer, which is the user's

@@ -6,9 +6,11 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from everlog.blocking import EventStore, Record, reducer
 from everlog.testing import PostgresServer
 from tests.docs.following import ROOT, Run, reader, steps_of
 
@@ -32,6 +34,25 @@ def test_every_command_that_a_page_shows_says_something(page: str) -> None:
     steps = [step for step in steps_of(HOW_TO / f"{page}.md") if isinstance(step, Run)]
     assert any(step.said for step in steps)
     assert "" not in [step.said for step in steps]
+
+
+def test_what_was_in_one_millisecond_there_is_folded_in_its_order_here(tmp_path: Path) -> None:
+    @reducer("deposits", initial=list[int])
+    def deposits(state: list[int], record: Record) -> list[int]:
+        data: Any = record.json
+        return [*state, data["cents"]] if "cents" in data else state
+
+    with reader(tmp_path) as someone:
+        for step in steps_of(HOW_TO / "moving-from-eventsourcing.md"):
+            if not isinstance(step, Run):
+                someone.take(step)
+        for command in ("work.py", "move.py"):
+            assert someone.say(f"python {command}")[1] == 0
+    with EventStore.open(tmp_path / "bank.db") as store:
+        streams = {record.stream for record in store.read()}
+        assert len({record.created_at for record in store.read()}) < store.info().position / 2
+        folded = [store.reduce(deposits, stream) for stream in streams]
+    assert sorted(map(str, folded)) == sorted(map(str, [[], *[[*range(1, 101)]] * 3]))
 
 
 def test_rows_that_change_between_two_moves_end_as_they_are(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 _MARK = "\x01"
 _DIFFERS_EACH_TIME = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME"),
@@ -164,7 +164,8 @@ class Reader:
             assert not answer or command.startswith("pip "), f"{command}\n{answer}"
             self._wait_for_server(here)
         else:
-            assert alike(answer) == alike(self._here(said)), command
+            shown = self._here(said)
+            assert alike(answer) == alike(shown), f"{command} says\n{answer}and not\n{shown}"
 
     def say(self, command: str) -> tuple[str, int]:
         """Gives a command; returns what it says and its exit code."""

@@ -30,7 +30,7 @@ _DIFFERS_EACH_TIME = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME"),
     (r"\b[0-9a-f]{64}\b", "HASH"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
-    (r"\bin \d+\.\d\ds\b", "in SECONDS"),
+    (r"\bin \d+\.\d\ds\b( \(\d:\d\d:\d\d\))?", "in SECONDS"),
 ]
 _ENDED = r"^bash: line \d+: +\d+ (Terminated|Killed) .*\n"
 """What bash says of a job that was ended; on a terminal it does so in another way."""

@@ -193,3 +193,34 @@ def test_the_status_says_what_a_sync_has_stopped_of() -> None:
             await sync.stop()
 
     run(main)
+
+
+class Watched(Line):
+    """A hub that tells when it was asked for a piece."""
+
+    asked = 0
+    begun: asyncio.Event
+
+    async def pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
+        self.asked += 1
+        self.begun.set()
+        return await super().pull(asked, size=size)
+
+
+def test_a_stop_waits_for_the_message_at_hand_and_not_for_all_that_follow() -> None:
+    async def main() -> None:
+        async with store() as hub, store() as one:
+            for number in range(10):
+                await hub.append(f"a{number}", *[Noted(each) for each in range(500)])
+            line = Watched(hub.as_hub())
+            line.begun = asyncio.Event()
+            async with one.sync(line) as sync:
+                await line.begun.wait()
+                await sync.stop()
+                await sync.wait()
+            assert line.asked <= 2
+            assert (await one.info()).position in (500, 1000)
+            await one.sync(line).once()
+            assert (await one.info()).position == 5000
+
+    run(main)

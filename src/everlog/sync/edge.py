@@ -81,8 +81,8 @@ class Round:
     restamped: int
     """How often events were stamped anew, as the clock here ran ahead."""
     in_step: bool
-    """Whether nothing was left to be done: all that the hub has is here, and the hub has all that
-    is here and is not held."""
+    """Whether nothing was left to be done of what was there when it began: all that the hub had
+    is here, and the hub has all that was here and is not held."""
     purged: int = 0
     """Records outside of the scope whose content went: the hub has them."""
 
@@ -160,6 +160,7 @@ class Edge:
         """Up to this position here the last round has looked for what is unconfirmed."""
         self._hub_ahead_ms = 0
         """By how much the hub's clock is ahead of ours."""
+        self._is_stopped: Callable[[], bool] = _never
 
     @property
     def hub(self) -> str | None:
@@ -180,10 +181,13 @@ class Edge:
         """Begins with a hello again: the line was cut, or the hub is another now."""
         self._welcome = None
 
-    async def round(self, *, ask: bool = True) -> Round:
+    async def round(
+        self, *, ask: bool = True, is_stopped: Callable[[], bool] | None = None
+    ) -> Round:
         """Pulls what is new, pushes what the hub has not, and pulls that back.
 
-        `ask`: the hub is asked what is new, whatever it has told by itself until now.
+        - `ask`: the hub is asked what is new, whatever it has told by itself until now
+        - `is_stopped`: whether it is to end behind the message at hand, in step or not
 
         Raises `SyncError` where the hub cannot be worked with, and what the ledger raises.
         """
@@ -193,12 +197,21 @@ class Edge:
         if self._welcome is None:
             await self._greet()
         tally = _Tally()
-        await self._pull(tally, None if ask else telling)
-        await self._push(tally)
-        if self._purges and not self.scope.whole:
-            await self._purge(tally)
-        tally.in_step = await self._is_in_step()
+        self._is_stopped = is_stopped or _never
+        try:
+            await self._pull(tally, None if ask else telling)
+            until = await self._push(tally)
+            if self._purges and not self.scope.whole:
+                await self._purge(tally)
+            tally.in_step = await self._is_in_step(until)
+        except _Stopped:
+            pass
         return tally.round()
+
+    def _check_stopped(self) -> None:
+        """Between two messages: raises `_Stopped` if there is to be no other."""
+        if self._is_stopped():
+            raise _Stopped
 
     async def _greet(self) -> None:
         identity = self._ledger.identity
@@ -246,6 +259,7 @@ class Edge:
     async def _pull(self, tally: _Tally, telling: Telling | None = None) -> None:
         """Pulls until it is up to date; `telling`: who may have told without being asked."""
         while True:
+            self._check_stopped()
             asked = self._asked()
             answer: Pulled | Forked | None = None if telling is None else telling.heard(asked)
             if answer is None:
@@ -339,27 +353,37 @@ class Edge:
 
     # --- pushing ---
 
-    async def _push(self, tally: _Tally) -> None:
+    async def _push(self, tally: _Tally) -> int:
         """Offers what is unconfirmed, in order, and pulls each piece back before the next.
+
+        Returns up to which position here: what is written meanwhile is for the next round, as
+        otherwise there would be no end where somebody always writes.
 
         So the cursor of a request stands for all that was offered before it: a hub that has lost
         it does not take what comes after it, and what was answered is no more than a promise.
         """
         await self._release_ripe()
         last, again = 0, False
+        until: int | None = None
         while True:
+            self._check_stopped()
             asked = self._asked()
             found = await self._find(asked.hub, max(self._looked, self._settled_here), self._piece)
             if not found.records:
                 self._looked = found.until
-                return
+                return found.until if until is None else until
+            if until is None:
+                until = (await self._ledger.head()).position
+            if found.records[0].record.position > until:
+                return until
             if await self._has_moved():
                 continue  # another process has pulled: what was found goes with its cursor
             if await self._has_passed(found):
                 continue  # what another process has released comes first, in its stream
             first = found.records[0].record.position
             if first < last or (first == last and not again):
-                return  # answered, and not in the feed: the next round asks what has become of it
+                # Answered, and not in the feed: the next round asks what has become of it.
+                return until
             self._looked = first - 1
             offers = [Offer(*each) for each in found.records]
             answer = as_pushed(await self._hub.push(asked, offers))
@@ -372,6 +396,7 @@ class Edge:
             self._hub_ahead_ms = answer.now_ms - self._seams.now_ms()
             if self._stamps_anew and await self._stamp_anew(answer.judged, answer.now_ms):
                 tally.restamped += 1
+                until = None  # what takes the places of others stands behind them
                 continue
             held = to_hold(offers, answer.judged, now_ms=self._seams.now_ms())
             if held:
@@ -420,6 +445,7 @@ class Edge:
         stable = min(self._stable, at.position)
         in_vain = 0
         while in_vain < MOST_IN_VAIN:
+            self._check_stopped()
             found = await self._ledger.upstreams.outside(
                 hub, after=self._purged_until, until=stable, size=self._piece
             )
@@ -517,15 +543,20 @@ class Edge:
     def _settled_here(self) -> int:
         return max(self._settled, 0 if self._state is None else self._state.settled)
 
-    async def _is_in_step(self) -> bool:
-        """Whether nothing is unconfirmed; if something is, the next round offers it again."""
+    async def _is_in_step(self, until: int) -> bool:
+        """Whether nothing is unconfirmed up to a position; if it is, the next round offers it."""
         assert self._welcome is not None
         found = await self._find(self._welcome.ledger, self._settled_here, 1)
-        if found.records:
-            # Not looked at, such as what another process has released.
-            self._looked = 0
-        self.looked_until = found.until
-        return not found.records
+        if not found.records:
+            self.looked_until = found.until
+            return True
+        first = found.records[0].record.position
+        self.looked_until = first - 1
+        if first > until:
+            return True
+        # Not looked at, such as what another process has released.
+        self._looked = 0
+        return False
 
     async def _find(self, hub: str, after: int, size: int) -> Offers:
         """Returns the next of what is unconfirmed, or the end of it."""
@@ -537,6 +568,14 @@ class Edge:
             if found.records or found.ended:
                 return found
             after = found.until
+
+
+class _Stopped(Exception):
+    """A round is to end where it stands."""
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(slots=True)

@@ -353,7 +353,7 @@ class Sync:
                         [self._kicked.wait(), self._stopping.wait()], timeout_s=self._lease.due_s
                     )
                     continue
-                one = await self._round()
+                one = await self._round(is_stopped=self._stopping.is_set)
             except _NEVER:
                 raise
             except EverlogError as error:
@@ -367,17 +367,19 @@ class Sync:
             elif one.idle:
                 await self._pause(None)
 
-    async def _round(self, *, ask: bool = False) -> Round:
+    async def _round(
+        self, *, ask: bool = False, is_stopped: Callable[[], bool] | None = None
+    ) -> Round:
         async with self._one_at_a_time:
-            return await self._one_round(ask)
+            return await self._one_round(ask, is_stopped)
 
-    async def _one_round(self, ask: bool) -> Round:
+    async def _one_round(self, ask: bool, is_stopped: Callable[[], bool] | None) -> Round:
         self._begun += 1
         number = self._begun
         # What a hub tells by itself may be a moment old: not good enough for who waits to be told.
         ask = ask or self._wanted > self._in_step_since
         try:
-            one = await self._edge.round(ask=ask)
+            one = await self._edge.round(ask=ask, is_stopped=is_stopped)
         except EverlogError as error:
             self._hang_up()
             self._last_in_step = False

@@ -1,0 +1,58 @@
+"""Who writes all the time keeps nobody from being in step with what there was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from everlog import EventStore
+from everlog.sync.hub import Hub
+from everlog.wire.messages import Asked, Forked, Offer, Pushed
+from tests.store.watched import Noted, run
+from tests.sync.places import Place
+from tests.sync.test_bad_input import Line, store
+
+
+class Busy(Line):
+    """A hub whose edge has written again, and again, by the time it answers."""
+
+    def __init__(self, hub: Hub, edge: EventStore) -> None:
+        super().__init__(hub)
+        self.edge = edge
+        self.pushes = 0
+        self.many = asyncio.Event()
+
+    async def push(self, asked: Asked, offers: Sequence[Offer]) -> Pushed | Forked:
+        self.pushes += 1
+        if self.pushes == 20:
+            self.many.set()
+        await self.edge.append("busy", Noted(self.pushes))
+        return await super().push(asked, offers)
+
+
+def test_an_edge_that_is_written_to_all_the_time_gets_into_step(place: Place) -> None:
+    async def main() -> None:
+        async with place.open("hub", "one") as (hub, one), asyncio.timeout(30):
+            line = Busy(hub.as_hub(), one)
+            [record] = await one.append("a", Noted(0))
+            result = await one.sync(line).once()
+            assert result.in_step
+            assert await hub.find(record.id) is not None
+            async with one.sync(line) as sync:
+                for number in range(3):
+                    [record] = await one.append("a", Noted(number))
+                    await sync.in_step(timeout_s=10)
+                    assert await hub.find(record.id) is not None
+
+    run(main)
+
+
+def test_what_was_written_while_a_round_went_on_comes_with_the_next_at_once() -> None:
+    async def main() -> None:
+        async with store() as hub, store() as one, asyncio.timeout(4):
+            line = Busy(hub.as_hub(), one)
+            async with one.sync(line):
+                await one.append("a", Noted(0))
+                await line.many.wait()  # each brings the next
+
+    run(main)

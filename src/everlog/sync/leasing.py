@@ -26,6 +26,7 @@ class Lease:
         self._worker = worker
         self._name = ""
         self._checkpoints: Checkpoints | None = None
+        """Where the lease of this name is kept; None: nowhere, or it is not known yet."""
         self._held: Held | None = None
         self._asked = float("-inf")
 
@@ -35,24 +36,31 @@ class Lease:
         return max(0.05, self._asked + TTL_S / RENEWALS - time.monotonic())
 
     async def hold(self, hub: str) -> bool:
-        """Whether it is held, or is got now. Asks the database now and then."""
-        if self._name and time.monotonic() < self._asked + TTL_S / RENEWALS:
+        """Whether it is held, or is got now. Asks the database now and then.
+
+        As long as the database does not say that another one has it, it is as good as held: after
+        what this raises, too.
+        """
+        name = PREFIX + hub
+        if name != self._name:  # another hub is reached now
+            await self.release()
+            self._name, self._checkpoints = name, None
+        elif time.monotonic() < self._asked + TTL_S / RENEWALS:
             return self._held is not None or self._checkpoints is None
-        first = not self._name
-        self._asked, self._name = time.monotonic(), PREFIX + hub
-        if first:
-            self._checkpoints = await self._open()
-        if self._checkpoints is None:
+        self._asked = time.monotonic()
+        checkpoints = self._checkpoints or await self._open()
+        if checkpoints is None:
             return True
-        if first:
-            await self._checkpoints.register(self._name, slices=1, position=0, token=None)
+        if self._checkpoints is None:
+            await checkpoints.register(name, slices=1, position=0, token=None)
+            self._checkpoints = checkpoints
         if self._held is not None:
             fences = {self._held.slice: self._held.fence}
-            still = await self._checkpoints.renew(self._name, self._worker, fences, ttl_s=TTL_S)
+            still = await checkpoints.renew(name, self._worker, fences, ttl_s=TTL_S)
             if not still:
                 self._held = None
         if self._held is None:
-            taken = await self._checkpoints.claim(self._name, self._worker, ttl_s=TTL_S, most=1)
+            taken = await checkpoints.claim(name, self._worker, ttl_s=TTL_S, most=1)
             self._held = taken[0] if taken else None
         return self._held is not None
 

@@ -119,6 +119,33 @@ def test_an_append_to_a_strict_stream_is_made_at_the_hub(place: Place) -> None:
     run(main)
 
 
+def test_who_has_another_hub_now_appends_to_its_strict_streams(tmp_path: Path) -> None:
+    async def main() -> None:
+        place = Place("sqlite", tmp_path)
+        async with (
+            place.open("old", "new", strict=["order-"]) as (old, new),
+            place.open("one") as [one],
+        ):
+            await one.sync(old).once()
+            async with one.sync(new) as sync:
+                await sync.in_step()
+                [record] = await one.append("order-1", Noted(1), expect=NEW)
+                assert record.origin == new.ledger.identity.ledger
+            with pytest.raises(Offline, match=new.ledger.identity.ledger):
+                await one.append("order-1", Noted(2))
+        for last in ("old", "new"):  # whichever of the two is first in the ledger
+            async with (
+                place.open(last, strict=["order-"]) as [hub],
+                place.open("one") as [one],
+                one.sync(hub) as sync,
+            ):
+                await sync.in_step()
+                [record] = await one.append(f"order-of-{last}", Noted(1), expect=NEW)
+                assert record.origin == hub.ledger.identity.ledger
+
+    run(main)
+
+
 def test_what_a_hub_has_lost_of_a_strict_stream_has_its_old_place_or_is_an_orphan(
     place: Place,
 ) -> None:

@@ -39,7 +39,7 @@ class Forwarding:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._strict: dict[str, tuple[str, ...]] = {}
-        """Of each hub, how the names of its streams begin."""
+        """Of each hub, how the names of its streams begin; first the hub that was reached last."""
         self._learned: set[str] = set()
         """The hubs that have said so since."""
         self._lines: dict[str, list[Line]] = {}
@@ -69,10 +69,12 @@ class Forwarding:
 
     def learn(self, hub: str, strict: tuple[str, ...]) -> None:
         """Takes a hub's word for which streams are its own."""
+        if hub in self._learned and self._strict.get(hub, ()) == strict:
+            return
         self._learned.add(hub)
         self._strict.pop(hub, None)
         if strict:
-            self._strict[hub] = strict
+            self._strict = {hub: strict, **self._strict}
 
     @property
     def strict(self) -> Mapping[str, tuple[str, ...]]:
@@ -80,8 +82,10 @@ class Forwarding:
         return self._strict
 
     def connect(self, hub: str, line: Line) -> None:
-        """Notes that a hub can be reached."""
+        """Notes that a hub can be reached: what another one said of its streams comes second."""
         self._lines.setdefault(hub, []).append(line)
+        if hub in self._strict:
+            self._strict = {hub: self._strict[hub], **self._strict}
 
     def disconnect(self, hub: str, line: Line) -> None:
         """Notes that it cannot be, by this line."""
@@ -92,7 +96,9 @@ class Forwarding:
     def hub_of(self, streams: Iterable[str]) -> str | None:
         """Returns the hub to which an append to these streams goes; None: it is made here.
 
-        After `load`. Raises `InvalidInput` for streams that are not all of one ledger.
+        Of several that say so, such as an old one and the one in its place, it is the one that was
+        reached last. After `load`. Raises `InvalidInput` for streams that are not all of one
+        ledger.
         """
         if not self._strict:
             return None

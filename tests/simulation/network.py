@@ -11,6 +11,7 @@ from everlog.core.sequencer import Append
 from everlog.errors import EverlogError, OutcomeUnknown, TransportFailed
 from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
 from everlog.wire.transport import Transport
+from tests.simulation.disk import Backup
 from tests.simulation.http import asked as over_http
 from tests.simulation.tasks import Task
 
@@ -33,6 +34,8 @@ class Call:
     request: Append | None = None
     task: Task | None = None
     answered: bool = False
+    before: Backup | None = None
+    """What a hub had before a push, if it may lose what it has answered."""
 
     def __await__(self) -> Generator[Call, Any, Any]:
         return (yield self)
@@ -155,6 +158,9 @@ class Network:
             return
         if call.answered:
             world.counts[f"old {call.method} arrived"] += 1
+        if call.method == "push" and world.options.promise and not self.fair:
+            server.save()
+            call.before = server.backups[-1]
         world.start(server, call.ask(server), lambda result: self._reply(call, server, result))
 
     def _reply(self, call: Call, server: Site, result: object) -> None:

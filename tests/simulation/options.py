@@ -36,6 +36,8 @@ class Options:
     restore: float
     clone: float
     fail_over: float
+    promise: float
+    """Pushes behind whose answer the hub fails over to a replica that has nothing of them."""
     renew: float
     """Fail-overs and restores that get a new epoch."""
     old_hub: bool
@@ -79,6 +81,7 @@ class Options:
             restore=pick([0.0, 0.0, 0.015]),
             clone=pick([0.0, 0.0, 0.008]),
             fail_over=pick([0.0, 0.0, 0.015]),
+            promise=0.0,
             renew=pick([0.0, 0.5, 1.0]),
             old_hub=random.random() < 0.5,
             skew=pick([0.0, 0.0, 0.02]),
@@ -98,6 +101,10 @@ class Options:
             options = replace(options, scoped=True, leaf=False, damage=0.0, restore=0.0, clone=0.0)
         if seed % 500 >= 464:
             options = replace(options, relate=random.choice([0.05, 0.3]))
+        if 140 <= seed % 500 < 160:
+            # With little else, as what comes next is what counts.
+            options = replace(options, promise=0.15, piece=random.choice([1, 2]), fail_over=0.0)
+            options = replace(options, old_hub=False, skew=0.0, crash=0.0, drop=0.0, delay_ms=4)
         if 240 <= seed % 500 < 300 or 367 <= seed % 500 < 434 or (options.relate and seed % 2):
             # What an edge of an edge writes to such a stream is refused above its hub.
             options = replace(options, strict=True, leaf=False)

@@ -22,6 +22,7 @@ SOMETIMES = [
     "effect of a returned event that is outdated",
     "epoch left for another",
     "event given back that the hub has had",
+    "fail-over behind an answer to a push",
     "fail-over that loses something",
     "fail-over with a new epoch",
     "fold from a snapshot",

@@ -28,6 +28,7 @@ from everlog.ports.ledger import Outcome
 from everlog.sync.edge import Round
 from everlog.wire.messages import Forked, Offer, Pushed
 from tests.simulation import effects
+from tests.simulation.disk import Backup
 from tests.simulation.history import History
 from tests.simulation.loop import Loop, RoundEnd
 from tests.simulation.network import Call, Network
@@ -302,9 +303,13 @@ class World:
         """What a copy of a disk owes may have been done by whoever had the other copy."""
         self.unsure |= set(site.ledger.tables.by_id)
 
-    def _fail_over(self) -> None:
+    def _fail_over(self, backup: Backup | None = None) -> None:
         old = self.addresses[HUB]
-        backup = self.random.choice(old.backups) if old.backups else old.ledger.backed_up(old.book)
+        if not old.backups:
+            # Also where it goes on for some: what it says is stable is what has come over.
+            old.save()
+            backup = old.backups[0]
+        backup = backup or self.random.choice(old.backups)
         self.counts["fail-over"] += 1
         loses = len(backup.tables.records) < len(old.records)
         self.counts["fail-over that loses something"] += loses
@@ -334,6 +339,11 @@ class World:
         """Looks at what a hub answers."""
         if isinstance(result, Forked):
             self.counts["told that histories have parted"] += 1
+        if isinstance(result, Pushed) and call.before is not None:
+            accepted = any(judged.verdict == "accepted" for judged in result.judged)
+            if accepted and server is self.addresses[HUB] and self.chance(self.options.promise):
+                self.counts["fail-over behind an answer to a push"] += 1
+                self._fail_over(call.before)
         if isinstance(result, Pushed):
             edge = call.site.ledger.identity.ledger
             for offer, judged in zip(call.offers, result.judged, strict=True):

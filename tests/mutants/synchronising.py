@@ -226,7 +226,7 @@ SYNCHRONISING = [
         MEMORY_UPSTREAMS,
         "if record.id not in copy.held and record.stream not in stopped:",
         "if record.id not in copy.held:",
-        seeds(510, 539),
+        FIRST,
     ),
     Mutant(
         "copies of what was there already",
@@ -517,6 +517,14 @@ SYNCHRONISING = [
         HUB,
         "said += [scope.relation, revision, hashlib.sha256(members.encode()).hexdigest()]",
         "said += [scope.relation]",
+        RELATED,
+    ),
+    Mutant(
+        "what enters a relation while it is read",
+        "a stream that enters a relation in the middle of its history comes from its beginning",
+        EDGE,
+        "answer = unbroken(answer, tally.given)._replace(scope=MIXED)",
+        "answer = answer._replace(scope=MIXED)",
         RELATED,
     ),
     Mutant(

@@ -54,6 +54,7 @@ SOMETIMES = [
     "push judged tampered",
     "push judged waiting",
     "receiver was asked",
+    "relation: changed while it was read",
     "relation: entered",
     "relation: entered with what was there",
     "relation: left",

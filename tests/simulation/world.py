@@ -12,6 +12,7 @@ from typing import Any
 from everlog.core.chain import OUTDATED, RESTAMPED, RETURNED
 from everlog.core.taking import (
     BEGINNING,
+    MIXED,
     TAKEN,
     Hold,
     Judged,
@@ -386,6 +387,7 @@ class World:
                 tampered = sum(each.verdict == "tampered" for each in outcome.judged)
                 self.counts["pull judged tampered"] += tampered
                 state = site.ledger.tables.copies[request.link.upstream].state
+                self.counts["relation: changed while it was read"] += state.scope == MIXED
                 self.counts["epoch left for another"] += bool(state.past)
         elif isinstance(request, Restamp) and not isinstance(outcome, EverlogError):
             self.counts["stamped anew"] += outcome if isinstance(outcome, int) else 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from everlog import EventStore
 from everlog.sync.hub import Hub
-from everlog.wire.messages import Asked, Forked, Offer, Pushed
+from everlog.wire.messages import Asked, Forked, Offer, Pulled, Pushed
 from tests.store.watched import Noted, run
 from tests.sync.places import Place
 from tests.sync.test_bad_input import Line, store
@@ -54,5 +54,43 @@ def test_what_was_written_while_a_round_went_on_comes_with_the_next_at_once() ->
             async with one.sync(line):
                 await one.append("a", Noted(0))
                 await line.many.wait()  # each brings the next
+
+    run(main)
+
+
+class Moving(Line):
+    """A hub whose relation is another one whenever a piece of it is given."""
+
+    def __init__(self, hub: EventStore) -> None:
+        super().__init__(hub.as_hub())
+        self.store = hub
+        self.pulls = 0
+        self.moves = True
+
+    async def pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
+        self.pulls += 1
+        if self.moves:
+            await self.store.relations.add("wanted", f"s-{self.pulls}")
+        return await super().pull(asked, size=size)
+
+
+def test_a_relation_that_never_rests_keeps_nothing_from_coming(place: Place) -> None:
+    async def main() -> None:
+        async with place.open("hub", "one") as (hub, one), asyncio.timeout(60):
+            line = Moving(hub)
+            for number in range(4):
+                await hub.relations.add("wanted", f"a{number}")
+                await hub.append(f"a{number}", *[Noted(each) for each in range(500)])
+            await hub.append("s-3", Noted(7), ids=["entered"])
+            [record] = await one.append("mine", Noted(0))
+            sync = one.sync(line, relation="wanted")
+            assert not (await sync.once()).in_step, "some of what has entered may be missing"
+            assert await hub.find(record.id) is not None
+            there = [each.id async for each in hub.read(prefix="a")]
+            assert [each.id async for each in one.read(prefix="a")] == there
+            line.moves = False
+            assert (await sync.once()).in_step
+            assert await one.find("entered") is not None
+            assert (await sync.once()).idle
 
     run(main)

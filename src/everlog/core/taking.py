@@ -48,6 +48,10 @@ class Mark(NamedTuple):
 BEGINNING = Mark(0, GENESIS)
 """Where every history begins."""
 
+MIXED = "mixed"
+"""The scope of a copy whose pieces are not all of one: what is in it is there, and more may be
+missing. No upstream says so of a scope."""
+
 
 class Link(NamedTuple):
     """Where records come from: a piece of an upstream's history, right behind what is known of it.
@@ -71,7 +75,7 @@ class Link(NamedTuple):
     """The streams that the upstream alone appends to: those whose names begin so."""
     scope: str = ""
     """Which of the upstream's records are given, in its words; empty for all of them. A copy is of
-    one scope: another one begins at `BEGINNING`."""
+    one scope: another one begins at `BEGINNING`; or it is `MIXED` from here on."""
 
 
 class Take(NamedTuple):
@@ -237,7 +241,7 @@ class UpstreamState:
 def passed(state: UpstreamState | None, link: Link) -> UpstreamState:
     """Returns the state behind a piece of history; raises `CursorMoved` if it begins elsewhere."""
     state = _at(state, link.upstream, link.epoch, link.start)
-    if link.scope != state.scope and link.start != BEGINNING:
+    if link.scope not in (state.scope, MIXED) and link.start != BEGINNING:
         here = state.cursor.position
         raise CursorMoved(link.upstream, expected=here, actual=here)
     marks = state.marks if link.end == link.start else thinned((*state.marks, link.end))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, get_args
 
-from everlog.core.chain import link
+from everlog.core.chain import ORPHAN, link
 from everlog.core.record import StoredRecord
 from everlog.core.sequencer import check_record
 from everlog.core.stream import check_name
@@ -86,6 +86,25 @@ def _check_place(record: StoredRecord) -> None:
         value: object = getattr(record, name)
         if type(value) is not int or not 0 <= value <= most:
             raise InvalidInput(f"its {name} is no number from 0 to {most}")
+
+
+def unbroken(pulled: Pulled, given: Mapping[str, int]) -> Pulled:
+    """Returns a piece of a scope without what may follow something that was not given.
+
+    `given`: of each stream of which all was given until here, the version that it has got to. What
+    enters a scope in the middle of its history would come with its end first.
+    """
+    versions = dict(given)
+    kept: list[int] = []
+    for index, record in enumerate(pulled.records):
+        counts = not record.flags & ORPHAN
+        if record.version - counts == versions.get(record.stream, 0):
+            versions[record.stream] = record.version
+            kept.append(index)
+    return pulled._replace(
+        records=tuple(pulled.records[index] for index in kept),
+        receipts=tuple(pulled.receipts[index] for index in kept) if pulled.receipts else (),
+    )
 
 
 class Screened(NamedTuple):

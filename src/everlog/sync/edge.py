@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from everlog.core.chain import HYDRATED, RESTAMPED
 from everlog.core.stamp import parse_stamp
 from everlog.core.taking import (
     BEGINNING,
+    MIXED,
     TAKEN,
     Hold,
     Judged,
@@ -33,7 +34,14 @@ from everlog.errors import CursorMoved, InvalidInput, StaleUpstream, UpstreamFau
 from everlog.ports.ledger import Ledger
 from everlog.ports.seams import CorrectedClock, Seams
 from everlog.ports.upstreams import Offers, Unconfirmed
-from everlog.sync.deciding import check_fork, check_piece, check_pushed, check_welcome, to_hold
+from everlog.sync.deciding import (
+    check_fork,
+    check_piece,
+    check_pushed,
+    check_welcome,
+    to_hold,
+    unbroken,
+)
 from everlog.sync.kinds import as_pulled, as_pushed
 from everlog.sync.requests import Keep, TakeIn
 from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Scope, Welcome
@@ -275,10 +283,20 @@ class Edge:
                 check_piece(answer, asked.cursor, sparse=sparse)
             known = "" if self._state is None else self._state.scope
             if answer.scope != known and asked.cursor != BEGINNING:
-                # What is given is something else now: all of it is looked at again.
-                await self._go_back(Rewind(asked.hub, answer.epoch, asked.cursor, BEGINNING))
+                if not tally.afresh:
+                    # What is given is something else now: all of it is looked at again.
+                    tally.afresh = True
+                    await self._go_back(Rewind(asked.hub, answer.epoch, asked.cursor, BEGINNING))
+                    continue
+                # Once in a round: a scope may change faster than its history is read. What is
+                # offered here must not wait for it to rest, nor what was in it all the time.
+                answer = unbroken(answer, tally.given)._replace(scope=MIXED)
+            if not await self._apply(asked, answer, tally):
+                tally.given.clear()
                 continue
-            if await self._apply(asked, answer, tally) and answer.up_to_date:
+            if tally.afresh:
+                tally.given.update((each.stream, each.version) for each in answer.records)
+            if answer.up_to_date:
                 return
 
     async def _apply(self, asked: Asked, pulled: Pulled, tally: _Tally) -> bool:
@@ -342,6 +360,7 @@ class Edge:
         """Forgets what it knew of the hub behind where histories part: it is offered again."""
         check_fork(forked, asked.marks)
         tally.forks += 1
+        tally.given.clear()
         if tally.forks > MOST_FORKS:
             raise UpstreamFault(f"its history has been another one {tally.forks} times")
         await self._go_back(Rewind(asked.hub, forked.epoch, asked.cursor, forked.ancestor))
@@ -546,14 +565,15 @@ class Edge:
     async def _is_in_step(self, until: int) -> bool:
         """Whether nothing is unconfirmed up to a position; if it is, the next round offers it."""
         assert self._welcome is not None
+        mixed = self._state is not None and self._state.scope == MIXED
         found = await self._find(self._welcome.ledger, self._settled_here, 1)
         if not found.records:
             self.looked_until = found.until
-            return True
+            return not mixed
         first = found.records[0].record.position
         self.looked_until = first - 1
         if first > until:
-            return True
+            return not mixed
         # Not looked at, such as what another process has released.
         self._looked = 0
         return False
@@ -588,6 +608,10 @@ class _Tally:
     restamped: int = 0
     in_step: bool = False
     purged: int = 0
+    afresh: bool = False
+    """Whether it has gone back to the beginning, as the scope was another one."""
+    given: dict[str, int] = field(default_factory=dict[str, int])
+    """Of each stream of which all was given since then: the version that the hub has got to."""
 
     def round(self) -> Round:
         return Round(

@@ -298,7 +298,7 @@ SYNCHRONISING = [
         SEQUENCER,
         "bound_ms = None if linked or id in vouched else request.max_offset_ms",
         "bound_ms = None if linked else request.max_offset_ms",
-        seeds(160, 239),
+        FIRST,
     ),
     Mutant(
         "outdated where it came late",

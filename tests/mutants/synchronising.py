@@ -552,6 +552,36 @@ SYNCHRONISING = [
         (f"{ROUNDS}test_what_is_not_wanted_is_confirmed_in_the_history_that_has_it",),
     ),
     Mutant(
+        "the end of a round",
+        "an edge that is written to all the time gets into step",
+        EDGE,
+        "if found.records[0].record.position > until:",
+        "if found.records[0].record.position > 2**63:",
+        (
+            "tests/sync/test_busy.py::"
+            "test_an_edge_that_is_written_to_all_the_time_gets_into_step[memory]",
+        ),
+    ),
+    Mutant(
+        "the right to work with another hub",
+        "who kept a ledger in step goes on where another hub is in the place of the first",
+        "sync/leasing.py",
+        "if name != self._name:",
+        "if not self._name:",
+        (
+            "tests/sync/test_leasing.py::"
+            "test_whoever_worked_with_one_hub_works_with_the_one_in_its_place",
+        ),
+    ),
+    Mutant(
+        "the hub that was reached last",
+        "an append to a strict stream goes to the hub that is there, not to the one before it",
+        FORWARDING,
+        "self._strict = {hub: self._strict[hub], **self._strict}",
+        "pass",
+        (f"{SYNCING}test_who_has_another_hub_now_appends_to_its_strict_streams",),
+    ),
+    Mutant(
         "released by another process",
         "what was set aside and is not any more comes before what is behind it in its stream",
         EDGE,

@@ -26,6 +26,7 @@ class Busy(Line):
         self.pushes += 1
         if self.pushes == 20:
             self.many.set()
+        assert self.pushes < 1_000, "there is no end of it"
         await self.edge.append("busy", Noted(self.pushes))
         return await super().push(asked, offers)
 

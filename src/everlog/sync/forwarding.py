@@ -69,12 +69,11 @@ class Forwarding:
 
     def learn(self, hub: str, strict: tuple[str, ...]) -> None:
         """Takes a hub's word for which streams are its own."""
-        if hub in self._learned and self._strict.get(hub, ()) == strict:
-            return
         self._learned.add(hub)
-        self._strict.pop(hub, None)
         if strict:
-            self._strict = {hub: strict, **self._strict}
+            self._strict[hub] = strict
+        else:
+            self._strict.pop(hub, None)
 
     @property
     def strict(self) -> Mapping[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -271,4 +272,5 @@ def _after_fork_in_child() -> None:
     _opening = threading.Lock()  # another thread may have held it at the fork
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+if sys.platform != "win32":  # where no process forks
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from everlog import EventStore, InvalidInput
-from everlog.cli.parsing import URL_VARIABLE
+from everlog.cli.parsing import URL_VARIABLE, add_output
+from everlog.cli.showing import Shown
+from everlog.cli.stopping import stopped_by
 
 if TYPE_CHECKING:
     from everlog.cli.parsing import Commands
@@ -75,6 +77,7 @@ def add_to(commands: Commands) -> None:
         action="store_true",
         help="speak plain HTTP to other machines: what speaks TLS stands before it",
     )
+    add_output(parser)
     parser.set_defaults(run=partial(_run, refuse=parser.error))
 
 
@@ -98,10 +101,8 @@ async def _serve(url: str, options: argparse.Namespace) -> None:
         tokens = TokenFile(options.tokens)
         tokens.tokens()  # says at once if it cannot be read
     secret = read_secret(options.secret_file, os.environ.get(SECRET_VARIABLE))
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    stopping = stopped_by(signal.SIGINT, signal.SIGTERM)
+    shown = Shown(options)
     more: dict[str, Any] = {"strict": options.strict} if options.strict else {}
     async with (
         EventStore.open(url, **more) as store,
@@ -116,11 +117,18 @@ async def _serve(url: str, options: argparse.Namespace) -> None:
             behind_proxy=options.behind_proxy,
         ) as server,
     ):
-        print(f"serving on {server.url}", flush=True)
-        if tokens is None:
+        if shown.json:
+            shown.value({"event": "listening", "url": server.url, "tokens": tokens is not None})
+        else:
+            shown.line(f"serving on {server.url}")
+        shown.flush()
+        if tokens is None and not shown.json:
             print("everlog: without tokens: for this machine alone", file=sys.stderr, flush=True)
         await stopping.wait()
-    print("stopped", flush=True)
+    if shown.json:
+        shown.value({"event": "stopped"})
+    else:
+        shown.line("stopped")
 
 
 def read_secret(path: str | None, text: str | None) -> bytes | None:
@@ -136,7 +144,8 @@ def read_secret(path: str | None, text: str | None) -> bytes | None:
                 f"the secret in {path} cannot be read: {type(error).__name__}; make one: "
                 "umask 077; openssl rand -hex 32 > FILE"
             ) from None
-        if stat.S_IMODE(mode) & 0o077:
+        # Windows has no such modes: who may read a file is said there by other means.
+        if sys.platform != "win32" and stat.S_IMODE(mode) & 0o077:
             raise InvalidInput(f"others can read {path}: chmod 600 it, and make a new secret")
     if text is None or not text.strip():
         return None

@@ -8,7 +8,6 @@ guess, and nothing that a slower hash would add.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
@@ -16,13 +15,14 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from everlog.core.stream import check_name
 from everlog.errors import InvalidInput, InvalidMessage, NotFound
+from everlog.server.locking import locked, sync_folder
 from everlog.wire.json_text import (
     a_list,
     a_text,
@@ -278,15 +278,13 @@ class TokenFile:
     def _locked(self) -> Generator[None]:
         # Beside it: the file itself is replaced, and a lock stays with the one that was.
         path = self._path.with_name(self._path.name + ".lock")
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise InvalidInput(f"the tokens in {self._path} cannot be changed: {error}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(path))
+            except OSError as error:
+                said = f"the tokens in {self._path} cannot be changed: {error}"
+                raise InvalidInput(said) from error
             yield
-        finally:
-            os.close(descriptor)
 
     def _write(self, tokens: Sequence[Token]) -> None:
         content = json.dumps(
@@ -300,11 +298,7 @@ class TokenFile:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(draft, self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)  # so that what was revoked stays revoked
-            finally:
-                os.close(folder)
+            sync_folder(self._path.parent)  # so that what was revoked stays revoked
         except OSError as error:
             raise InvalidInput(f"the tokens in {self._path} cannot be changed: {error}") from error
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -378,7 +379,12 @@ def _copy_to(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    flags = os.O_RDONLY
+    if sys.platform == "win32":
+        if os.path.isdir(path):  # none can be opened there, and NTFS keeps its names by itself
+            return
+        flags = os.O_RDWR  # it syncs no file that was opened to be read
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -50,6 +50,12 @@ def find_identity() -> Identity:
     read. So is a user without a name, as containers have them. Where the kernel or the container
     forbids that, or on macOS, root runs it as nobody.
     """
+    if sys.platform == "win32":
+        raise CannotOpen(
+            "everlog.testing starts PostgreSQL on Linux and macOS alone; test on a server that runs"
+        )
+    import pwd  # here: Windows has no such module, and imports this one
+
     root = os.geteuid() == 0
     if not root and _has_a_name(os.geteuid()):
         return Identity()
@@ -67,6 +73,8 @@ def find_identity() -> Identity:
 
 
 def _has_a_name(user: int) -> bool:
+    import pwd
+
     try:
         pwd.getpwuid(user)
     except KeyError:

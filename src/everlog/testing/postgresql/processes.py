@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,7 +110,8 @@ def _close_in_child() -> None:
         watcher.close_in_child()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+if sys.platform != "win32":  # where no process forks
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def descendants_of(pid: int) -> Iterator[int]:

@@ -88,6 +88,23 @@ def test_classes_are_exported_and_what_is_exported_can_be_printed(
     assert main(["print", "events", "--out", "again.py"]) == 0
 
 
+def test_in_json_each_file_that_was_written_is_an_object(folder: Path, capsys: Capture) -> None:
+    (folder / "shop_of_this_test.py").write_text(SHOP)
+    exporting = ["schema", "export", "shop_of_this_test:EVENTS", "--out", "events", "--json"]
+    assert main(exporting) == 0
+    assert capsys.readouterr() == ('{"wrote":"events/order-placed.json"}\n', "")
+    assert main(exporting) == 1
+    assert "is there already" in json.loads(capsys.readouterr().err)["message"]
+    printing = ["print", "events", "--out", "again.py", "--json"]
+    assert main([*printing, "--check"]) == 1
+    assert json.loads(capsys.readouterr().err)["error"] == "NotPrinted"
+    assert main(printing) == 0
+    printed = [json.loads(line)["printed"] for line in capsys.readouterr().out.splitlines()]
+    assert printed == ["again.py", "events/events.lock.json"]
+    assert main(printing) == 0
+    assert capsys.readouterr() == ("", "")
+
+
 SHOP = """
 from pydantic import BaseModel
 from everlog import event, upcast

@@ -9,11 +9,13 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from everlog.cli.command_line import main
 from everlog.server import Pattern, TokenFile
+from tests.cli.pseudo_terminal import on_terminal
 from tests.scenarios.processes import environment
 from tests.server.serving import secret_in, serving
 
@@ -39,13 +41,56 @@ def test_a_token_is_made_listed_and_taken_back(tmp_path: Path, capsys: Capture) 
     assert plain.startswith("evl_")
     assert main(["token", "list", file]) == 0
     listed = capsys.readouterr().out
-    assert listed.split("\t")[0] == "shop"
-    assert "pull=all\tpush=prefix=order-,type=a;relation=eu\tledger=none yet" in listed
-    assert "until " in listed
+    assert listed.splitlines()[1].startswith("shop\tuntil 2")
+    assert listed.splitlines()[0] == "name\tstate\tpull\tpush\tledger"
+    assert "\tall\tprefix=order-,type=a;relation=eu\tnone yet\n" in listed
     assert plain.split("_", 2)[2] not in listed
     assert main(["token", "revoke", file, "shop"]) == 0
     assert main(["token", "list", file]) == 0
     assert "revoked 2" in capsys.readouterr().out
+
+
+def test_in_json_a_token_is_an_object_and_its_secret_is_there_once(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    file = str(tmp_path / "hub.tokens")
+
+    def one(*arguments: str) -> dict[str, Any]:
+        assert main(["token", *arguments, "--json"]) == 0
+        [line] = capsys.readouterr().out.splitlines()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    made = one("create", file, "shop", "--pull", "all", "--push", "prefix=order-")
+    plain = made.pop("token")
+    assert plain.startswith("evl_")
+    assert made.pop("created_at").endswith("Z")
+    assert made == {
+        "name": "shop",
+        "state": "valid",
+        "pull": ["all"],
+        "push": ["prefix=order-"],
+        "ledger": None,
+        "expires_at": None,
+        "revoked_at": None,
+    }
+    listed = one("list", file)
+    assert {name: listed[name] for name in made} == made
+    assert plain.split("_", 2)[2] not in json.dumps(listed)
+    assert one("revoke", file, "shop") == {"revoked": "shop"}
+    gone = one("list", file)
+    assert (gone["state"], gone["revoked_at"] is not None) == ("revoked", True)
+    assert main(["token", "revoke", file, "other", "--json"]) == 1
+    assert json.loads(capsys.readouterr().err)["error"] == "NotFound"
+
+
+def test_on_a_terminal_tokens_are_a_table(tmp_path: Path) -> None:
+    assert on_terminal("token", "list", "hub.tokens", cwd=tmp_path) == "<dim>no tokens</>\n"
+    TokenFile(tmp_path / "hub.tokens").create("shop", pull=[_all()])
+    assert on_terminal("token", "list", "hub.tokens", cwd=tmp_path) == (
+        "<bold>name  state  pull  push     ledger</>\n"
+        "<cyan>shop</>  valid  <green>all </>  <yellow>nothing</>  <dim>none yet</>\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,6 +153,34 @@ def test_it_serves_until_it_is_told_to_stop(number: int, tmp_path: Path) -> None
         code, out, error = server.stop(number)
         assert (code, out) == (0, "stopped\n")
         assert error == "everlog: without tokens: for this machine alone\n"
+
+
+def test_in_json_it_says_when_it_listens_and_when_it_has_stopped(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "everlog", "serve", "memory:", "--port", "0", "--json"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline())
+            url = said.pop("url")
+            assert said == {"event": "listening", "tokens": False}
+            assert ask(f"{url}/v1/status")[0] == 200
+            process.send_signal(signal.SIGTERM)
+            out, error = process.communicate(timeout=100)
+        finally:
+            process.kill()
+    assert (process.returncode, out, error) == (0, '{"event":"stopped"}\n', "")
+
+
+def test_in_json_what_is_not_safe_is_an_object_too(capsys: Capture) -> None:
+    assert main(["serve", "memory:", "--port", "0", "--host", "0.0.0.0", "--json"]) == 1
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert "there are no tokens" in json.loads(error)["message"]
 
 
 def test_it_serves_those_who_have_a_token_and_says_nothing_of_secrets(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import select
@@ -12,10 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from everlog import EventStore, blocking
+from everlog import EventStore, SyncStatus, blocking
+from everlog.cli import syncing
 from everlog.cli.command_line import main
 from everlog.ports.seams import Seams
 from everlog.server import Pattern, TokenFile
@@ -210,6 +213,90 @@ def test_a_terminal_sees_one_line_that_changes(hubs: Hubs, tmp_path: Path) -> No
             os.close(ours)
     assert b"\r\x1b[K" in seen
     assert b"here 5" in seen
+
+
+def test_in_json_the_end_is_an_object_and_what_is_held_is_in_it(
+    hubs: Hubs, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = TokenFile(tmp_path / "tokens.json")
+    token = tokens.create("edge", pull=ALL, push=[Pattern(prefix="order-")])
+    hub = hubs.url(tmp_path / "hub", Seams(), tokens=tokens, secret=b"sixteen bytes or more")
+    edge = f"sqlite:///{tmp_path}/edge.db"
+    write(edge, "order-1", 2)
+    monkeypatch.setenv("EVERLOG_TOKEN", token)
+    assert main(["sync", edge, hub, "--once", "--json"]) == 0
+    *_, end = objects(capsys)
+    ended: dict[str, Any] = {
+        "event": "done",
+        "in_step": True,
+        "position": 2,
+        "new": 0,
+        "pushed": 2,
+        "held": [],
+    }
+    assert end == ended
+    write(edge, "user-1", 1)
+    assert main(["sync", edge, hub, "--once", "--json"]) == 3
+    *_, end = objects(capsys)
+    [held] = end["held"]
+    assert (held["stream"], held["verdict"]) == ("user-1", "rejected")
+    assert held.keys() == {"id", "stream", "verdict", "reason"}
+    hubs.close()
+    assert main(["sync", edge, hub, "--once", "--json"]) == 4
+    out, error = capsys.readouterr()
+    assert json.loads(error)["error"] == "TransportFailed"
+    assert token not in out + error
+
+
+def objects(capsys: Capture) -> list[Any]:
+    """What was said in JSON; nothing is on stderr."""
+    out, error = capsys.readouterr()
+    assert error == ""
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_in_json_each_change_is_an_object_while_it_goes_on(hubs: Hubs, tmp_path: Path) -> None:
+    hub, edge = hubs.url(tmp_path / "hub", Seams()), f"sqlite:///{tmp_path}/edge.db"
+    write(hub, "b", 5)
+    with subprocess.Popen(
+        command(edge, hub, "--json"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            told: dict[str, Any] = {"in_step": False}
+            while not told["in_step"]:
+                told = json.loads(process.stdout.readline())
+                assert told["event"] == "progress"
+            process.send_signal(signal.SIGTERM)
+            out, error = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+    assert (told["position"], told["head"], told["here"]) == (5, 5, 5)
+    assert (told["held"], told["error"], told["works"]) == (0, "", True)
+    assert json.loads(out.splitlines()[-1]) == {"event": "stopped", "position": 5}
+    assert (process.returncode, error) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("position", "head", "said"),
+    [
+        (0, None, "hub 0 · here 7"),
+        (0, 4_000, "hub 0 of 4,000 (0%) · here 7"),
+        (1_200, 4_000, "hub 1,200 of 4,000 (30%) · here 7"),
+        (3_999, 4_000, "hub 3,999 of 4,000 (99%) · here 7"),
+        (4_000, 4_000, "hub 4,000 · here 7"),
+    ],
+)
+def test_it_shows_how_much_of_the_hubs_history_is_here(
+    position: int, head: int | None, said: str
+) -> None:
+    status = SyncStatus("h" * 32, None, False, position, head, (), "", 0, 0.1, True)
+    assert syncing.line_of(status, here=7, per_s=0) == f"catching up; {said}"
+    assert syncing.line_of(status, here=7, per_s=350.4) == f"catching up; {said} · 350/s"
 
 
 def test_its_help_says_how_it_ends(capsys: Capture) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from everlog.cli.parsing import add_output
+from everlog.cli.showing import Shown
 from everlog.printing import print_events
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--check", action="store_true", help="change nothing; fail if something would change"
     )
+    add_output(parser)
     parser.set_defaults(run=_run)
 
 
@@ -59,7 +62,11 @@ def _run(options: argparse.Namespace) -> None:
         line_length=options.line_length,
         check=options.check,
     )
+    shown = Shown(options)
     for path in changed:
-        print("printed", path)
-    if not changed:
-        print("nothing has changed")
+        if shown.json:
+            shown.value({"printed": path})
+        else:
+            shown.line(f"printed {path}")
+    if not changed and not shown.json:
+        shown.line("nothing has changed")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from everlog.cli.exits import FOUND
 from everlog.cli.opening import events_of, opened, waiting
-from everlog.cli.parsing import add_events, add_url
+from everlog.cli.parsing import add_events, add_output, add_url
 from everlog.cli.progress import progress
+from everlog.cli.showing import Shown
 from everlog.cli.unreadable import Unreadable
 from everlog.printing import export_events
 
@@ -37,6 +38,7 @@ def add_to(commands: Commands) -> None:
     )
     export.add_argument("--out", metavar="FOLDER", required=True, help="where to write them")
     export.add_argument("--force", action="store_true", help="replace files that are there")
+    add_output(export)
     export.set_defaults(run=_export)
     check = kinds.add_parser(
         "check",
@@ -56,8 +58,12 @@ def add_to(commands: Commands) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    shown = Shown(options)
     for path in export_events(events_of(options), options.out, replace=options.force):
-        print("wrote", path)
+        if shown.json:
+            shown.value({"wrote": path})
+        else:
+            shown.line(f"wrote {path}")
 
 
 async def _check(options: argparse.Namespace) -> int:

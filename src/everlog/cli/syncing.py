@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import sys
 import time
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from everlog import EventStore, Sync, SyncStatus
+from everlog.cli.parsing import add_output
+from everlog.cli.showing import Shown
+from everlog.cli.stopping import stopped_by
 from everlog.errors import InvalidInput, TransportFailed
 
 if TYPE_CHECKING:
@@ -83,6 +86,7 @@ def add_to(commands: Commands) -> None:
         action="store_true",
         help="http:// to another machine, too: all on the way can read token and events",
     )
+    add_output(parser)
     parser.set_defaults(run=partial(_run, refuse=parser.error))
 
 
@@ -116,25 +120,50 @@ async def _sync(options: argparse.Namespace, token: str | None) -> int:
             token=token,
             allow_http=options.allow_http,
         )
-        display = _Display(sys.stderr, store, sync)
+        shown = Shown(options)
+        display = _Display(sys.stderr, store, sync, shown)
         if options.once:
-            return await _once(sync, display)
-        await _go_on(sync, display)
+            return await _once(sync, display, shown)
+        await _go_on(sync, display, shown)
         return 0
 
 
-async def _once(sync: Sync, display: _Display) -> int:
+async def _once(sync: Sync, display: _Display, shown: Shown) -> int:
     showing = asyncio.create_task(display.run())
     try:
         done = await sync.once()
     except TransportFailed as error:
         await _ended(showing, display)
-        print(f"everlog: {error}", file=sys.stderr)
+        if shown.json:
+            said = {"error": type(error).__name__, "message": str(error)}
+            print(json.dumps(said), file=sys.stderr)
+        else:
+            print(f"everlog: {error}", file=sys.stderr)
         return AWAY
     finally:
         await _ended(showing, display)
     status = await sync.status()
-    print(
+    if shown.json:
+        shown.value(
+            {
+                "event": "done",
+                "in_step": done.in_step,
+                "position": status.position,
+                "new": done.new,
+                "pushed": done.pushed,
+                "held": [
+                    {
+                        "id": held.id,
+                        "stream": held.stream,
+                        "verdict": held.verdict,
+                        "reason": held.reason,
+                    }
+                    for held in status.held
+                ],
+            }
+        )
+        return HELD if status.held else 0
+    shown.line(
         f"in step at position {status.position:,}: {done.new:,} new here, "
         f"{done.pushed:,} new at the hub"
     )
@@ -146,10 +175,8 @@ async def _once(sync: Sync, display: _Display) -> int:
     return HELD if status.held else 0
 
 
-async def _go_on(sync: Sync, display: _Display) -> None:
-    stopped = asyncio.Event()
-    with suppress(NotImplementedError):  # where there are no such signals
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+async def _go_on(sync: Sync, display: _Display, shown: Shown) -> None:
+    stopped = stopped_by(signal.SIGTERM)
     showing = asyncio.create_task(display.run())
     try:
         async with sync:
@@ -162,7 +189,11 @@ async def _go_on(sync: Sync, display: _Display) -> None:
                 await asyncio.gather(*waits, return_exceptions=True)
     finally:
         await _ended(showing, display)
-        print(f"stopped at position {(await sync.status()).position:,}")
+        position = (await sync.status()).position
+        if shown.json:
+            shown.value({"event": "stopped", "position": position})
+        else:
+            shown.line(f"stopped at position {position:,}")
 
 
 async def _ended(showing: asyncio.Task[None], display: _Display) -> None:
@@ -172,13 +203,14 @@ async def _ended(showing: asyncio.Task[None], display: _Display) -> None:
 
 
 class _Display:
-    """One line that changes on a terminal; elsewhere a line now and then."""
+    """One line that changes on a terminal; elsewhere a line now and then, in JSON if so asked."""
 
-    def __init__(self, out: TextIO, store: EventStore, sync: Sync) -> None:
+    def __init__(self, out: TextIO, store: EventStore, sync: Sync, shown: Shown) -> None:
         self._out = out
+        self._json = shown if shown.json else None
         self._store = store
         self._sync = sync
-        self._live = out.isatty() and os.environ.get("TERM") != "dumb"
+        self._live = not shown.json and out.isatty() and os.environ.get("TERM") != "dumb"
         self._shown = ""
         self._before: tuple[float, int] | None = None
         self._rate = 0.0
@@ -192,15 +224,20 @@ class _Display:
             here = (await self._store.info()).position
             self._measure(status.position)
             if self._live:
-                self._show(self._line(status, here))
+                self._show(line_of(status, here, self._rate))
                 continue
             state = _state(status)
             now = time.monotonic()
-            line = self._line(status, here)
+            line = line_of(status, here, self._rate)
             # At once what is another state; how far it has got now and then.
-            if state != told.partition(";")[0] or (now > told_at + TELL_S and line != told):
+            if state == told.partition(";")[0] and (now <= told_at + TELL_S or line == told):
+                continue
+            told_at, told = now, line
+            if self._json is None:
                 print(line, file=self._out, flush=True)
-                told_at, told = now, line
+            else:
+                self._json.value(self._facts(status, here))
+                self._json.flush()
 
     def clear(self) -> None:
         """Takes the line off the terminal."""
@@ -229,14 +266,37 @@ class _Display:
             self._rate = (position - was) / (now - since)
             self._before = (now, position)
 
-    def _line(self, status: SyncStatus, here: int) -> str:
-        parts = [_state(status), f"hub {status.position:,}"]
-        parts.append(f"here {here:,}")
-        if self._rate >= 1:
-            parts.append(f"{self._rate:,.0f}/s")
-        if status.held:
-            parts.append(f"{len(status.held):,} held")
-        return f"{parts[0]}; {' · '.join(parts[1:])}"
+    def _facts(self, status: SyncStatus, here: int) -> dict[str, object]:
+        return {
+            "event": "progress",
+            "in_step": status.in_step,
+            "works": status.works,
+            "position": status.position,
+            "head": status.head,
+            "here": here,
+            "per_s": round(self._rate),
+            "held": len(status.held),
+            "error": status.error,
+            "tries": status.tries,
+        }
+
+
+def line_of(status: SyncStatus, here: int, per_s: float) -> str:
+    """Says how far it has got: in the hub's history, and in the ledger here."""
+    parts = [f"hub {status.position:,}{_of_all(status)}", f"here {here:,}"]
+    if per_s >= 1:
+        parts.append(f"{per_s:,.0f}/s")
+    if status.held:
+        parts.append(f"{len(status.held):,} held")
+    return f"{_state(status)}; {' · '.join(parts)}"
+
+
+def _of_all(status: SyncStatus) -> str:
+    """Says how much of the hub's history there is, and how much is here, while some is not."""
+    if status.head is None or status.head <= status.position:
+        return ""
+    # Rounded down: what is not all of it is never 100%.
+    return f" of {status.head:,} ({100 * status.position // status.head}%)"
 
 
 def _state(status: SyncStatus) -> str:

@@ -159,6 +159,8 @@ class Edge:
         self._welcome: Welcome | None = None
         self._known: str | None = None
         """The hub that has answered last."""
+        self._head: int | None = None
+        """At least so far goes its history, as it has said last."""
         self._state: UpstreamState | None = None
         self._looked = 0
         """Nothing is to be offered up to this position here: it is in the copy, or held."""
@@ -179,6 +181,11 @@ class Edge:
     def welcome(self) -> Welcome | None:
         """What the hub has said of itself; None before its first answer."""
         return self._welcome
+
+    @property
+    def head(self) -> int | None:
+        """At least so far goes the hub's history, as it has said last; None before it has."""
+        return self._head
 
     @property
     def position(self) -> int:
@@ -232,7 +239,7 @@ class Edge:
             )
         self._stand(await self._ledger.upstreams.state(welcome.ledger))
         self._check_epoch(welcome.ledger, welcome.epoch)
-        self._welcome, self._known = welcome, welcome.ledger
+        self._welcome, self._known, self._head = welcome, welcome.ledger, welcome.stable
         clock = self._seams.now_ms
         if (
             isinstance(clock, CorrectedClock)
@@ -276,6 +283,7 @@ class Edge:
             if isinstance(answer, Forked):
                 await self._rewind(asked, answer, tally)
                 continue
+            self._head = max(answer.stable, answer.end.position)
             sparse = not asked.scope.whole
             if len(answer.records) > CHECK_IN_THREAD:
                 await asyncio.to_thread(check_piece, answer, asked.cursor, sparse=sparse)

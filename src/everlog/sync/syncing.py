@@ -95,6 +95,9 @@ class SyncStatus:
     """Whether the last round has left nothing to be done."""
     position: int
     """Every record of the hub up to there is here."""
+    head: int | None
+    """At least up to there goes the hub's history, as it has said last; None until it was reached
+    from here. What is between `position` and there is still to come."""
     held: Sequence[Held]
     """Records that the hub did not take, or that cannot be taken in; later ones of their streams
     wait."""
@@ -243,11 +246,14 @@ class Sync:
         """
         hub = self._edge.hub
         state = None if hub is None else await self._ledger.upstreams.state(hub)
+        position = 0 if state is None else state.cursor.position
+        head = self._edge.head
         return SyncStatus(
             hub=hub,
             epoch=None if state is None else state.epoch,
             in_step=self._last_in_step,
-            position=0 if state is None else state.cursor.position,
+            position=position,
+            head=None if head is None else max(head, position),
             held=() if hub is None else tuple(await self._ledger.upstreams.held(hub)),
             error="" if self._error is None else f"{type(self._error).__name__}: {self._error}",
             tries=self._tries,

@@ -20,6 +20,7 @@ from everlog.cli.parsing import Parser
 from everlog.errors import EverlogError
 
 COMMANDS = {
+    "demo": "demo",
     "info": "info",
     "tail": "tail",
     "show": "show",

@@ -8,8 +8,8 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,15 @@ def name_of(options: argparse.Namespace) -> str | None:
         options.name, options.url = options.url, None
     name: str | None = options.name
     return name
+
+
+@contextmanager
+def extra() -> Generator[None]:
+    """Has an import of what an extra brings say which, where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise CannotDo(str(error)) from error
 
 
 @asynccontextmanager

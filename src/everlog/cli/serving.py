@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from everlog import EventStore, InvalidInput
+from everlog.cli.opening import extra
 from everlog.cli.parsing import URL_VARIABLE, add_output
 from everlog.cli.showing import Shown
 from everlog.cli.stopping import stopped_by
@@ -94,7 +95,8 @@ def _run(options: argparse.Namespace, refuse: Callable[[str], NoReturn]) -> None
 
 async def _serve(url: str, options: argparse.Namespace) -> None:
     # Here and not above: the other commands work where the extra is not installed.
-    from everlog.server import TokenFile, serve
+    with extra():
+        from everlog.server import TokenFile, serve
 
     tokens = None
     if options.tokens is not None:

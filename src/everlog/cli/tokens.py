@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
+from everlog.cli.opening import extra
 from everlog.cli.parsing import add_output
 from everlog.cli.showing import Shown, time
 
@@ -74,7 +75,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _create(options: argparse.Namespace, refuse: Callable[[str], NoReturn]) -> None:
-    from everlog.server import Pattern, TokenFile
+    with extra():
+        from everlog.server import Pattern, TokenFile
 
     expires_ms: int | None = None
     if options.expires is not None:
@@ -101,7 +103,8 @@ def _create(options: argparse.Namespace, refuse: Callable[[str], NoReturn]) -> N
 
 
 def _list(options: argparse.Namespace) -> None:
-    from everlog.server import TokenFile
+    with extra():
+        from everlog.server import TokenFile
 
     shown = Shown(options)
     tokens = TokenFile(options.file).tokens()
@@ -128,7 +131,8 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _revoke(options: argparse.Namespace) -> None:
-    from everlog.server import TokenFile
+    with extra():
+        from everlog.server import TokenFile
 
     TokenFile(options.file).revoke(options.name)
     shown = Shown(options)

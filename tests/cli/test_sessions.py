@@ -619,8 +619,8 @@ def test_without_a_url_it_says_where_one_goes(told: Told, monkeypatch: pytest.Mo
     assert told("tail", "--stream", "user-1", "sqlite:///app.db", "-n", "1")
 
 
-ASIDE = {"completion", "serve", "token", "sync", "print", "schema"}
-"""They take other words than a URL first; those that hold secrets have tests of their own."""
+ASIDE = {"completion", "demo", "serve", "token", "sync", "print", "schema"}
+"""They take other words than a URL first, or none; those that hold secrets have tests of their own."""
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ASIDE])

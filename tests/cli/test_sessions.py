@@ -620,7 +620,7 @@ def test_without_a_url_it_says_where_one_goes(told: Told, monkeypatch: pytest.Mo
 
 
 ASIDE = {"completion", "demo", "serve", "token", "sync", "print", "schema"}
-"""They take other words than a URL first, or none; those that hold secrets have tests of their own."""
+"""They take other words than a URL first, or none; for those with secrets there are other tests."""
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ASIDE])

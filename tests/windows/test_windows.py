@@ -7,15 +7,18 @@ has; the others run in a process from which that was taken (`guise.py`).
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
+from os import PathLike
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pytest
 
+from everlog.connect import understood
 from tests.scenarios.processes import environment
 
 ROOT = Path(__file__).parents[2]
@@ -26,28 +29,19 @@ FORKS = "src/everlog/testing/contract/lifecycle.py"
 """Forks, if a ledger says that it bears it."""
 
 
-PLANTED = """\
-import fcntl, os, signal, socket
-
-fcntl.flock(0, fcntl.LOCK_UN)
-os.getuid()
-signal.SIGKILL
-socket.AF_UNIX
-os.getpid()
-"""
+PLANTED = "tests/windows/planted.py"
+SEEN = ["LOCK_UN", "getuid", "SIGKILL", "AF_UNIX"]
 
 
 @pytest.mark.once
 @pytest.mark.timeout(400)
-def test_nothing_names_what_windows_has_not(tmp_path: Path) -> None:
-    planted = tmp_path / "planted.py"
-    planted.write_text(PLANTED)
+def test_nothing_names_what_windows_has_not() -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", "--platform", "win32", "--no-error-summary"),
             # A cache of its own: that of `dev.py check` is of another system.
             *("--cache-dir", ROOT / ".mypy_cache" / "win32"),
-            *(ROOT / "src" / "everlog", planted),
+            *("src/everlog", PLANTED),
         ],
         cwd=ROOT,
         capture_output=True,
@@ -55,10 +49,9 @@ def test_nothing_names_what_windows_has_not(tmp_path: Path) -> None:
     )
     assert done.stderr == ""
     found = [line for line in done.stdout.splitlines() if ": error:" in line]
-    seen = [line for line in found if line.startswith(str(planted))]
-    assert {line.split(":")[1] for line in seen} == {"3", "4", "5", "6"}, "what is planted is seen"
-    others = [line for line in found if not line.startswith((str(planted), *POSIX_ONLY, FORKS))]
-    assert others == []
+    planted = [line.split(": error:")[1] for line in found if line.startswith(PLANTED)]
+    assert [re.findall('"([^"]+)"', line)[0] for line in planted] == SEEN
+    assert not [line for line in found if not line.startswith((PLANTED, *POSIX_ONLY, FORKS))]
 
 
 def run(program: str, folder: Path) -> list[Any]:
@@ -99,6 +92,24 @@ def test_who_follows_there_is_told_of_what_another_process_appends(tmp_path: Pat
             assert json.loads(said) == [None, [0, 1, 2]]
         finally:
             follower.kill()
+
+
+DRIVE = "C:\\Users\\Jane Doe\\50% of it\\app.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        (PureWindowsPath(DRIVE), DRIVE),
+        (PureWindowsPath("data") / "app.db", "data\\app.db"),
+        (PureWindowsPath("//server/share/app.db"), "\\\\server\\share\\app.db"),
+        ("sqlite:///C:/Users/Jane%20Doe/app.db", "C:/Users/Jane Doe/app.db"),
+    ],
+    ids=["a path", "a relative one", "one of a server", "a URL"],
+)
+def test_a_path_of_there_is_understood(url: str | PathLike[str], path: str) -> None:
+    kind, where, _ = understood(url, {})
+    assert (kind, where) == ("sqlite", path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])

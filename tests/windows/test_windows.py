@@ -103,7 +103,7 @@ DRIVE = "C:\\Users\\Jane Doe\\50% of it\\app.db"
         (PureWindowsPath(DRIVE), DRIVE),
         (PureWindowsPath("data") / "app.db", "data\\app.db"),
         (PureWindowsPath("//server/share/app.db"), "\\\\server\\share\\app.db"),
-        ("sqlite:///C:/Users/Jane%20Doe/app.db", "C:/Users/Jane Doe/app.db"),
+        ("sqlite:///C:/data/Jane%20Doe/app.db", "C:/data/Jane Doe/app.db"),
     ],
     ids=["a path", "a relative one", "one of a server", "a URL"],
 )

@@ -163,27 +163,32 @@ def test_it_goes_on_until_it_is_stopped(
 ) -> None:
     hub, edge = hubs.url(tmp_path / "hub", Seams()), f"sqlite:///{tmp_path}/edge.db"
     write(edge, "a", 1)
-    with subprocess.Popen(
-        command(edge, hub),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    told = tmp_path / "told"
+    with (
+        told.open("wb") as stderr,
+        subprocess.Popen(
+            command(edge, hub),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as process,
+    ):
         try:
             until(lambda: len(ids(hub)) == 1)
             write(hub, "b", 2)
             until(lambda: len(ids(edge)) == 3)
             write(edge, "a", 1)
             until(lambda: len(ids(hub)) == 4)
+            until(lambda: "in step; hub " in told.read_text())  # a line now and then
             process.send_signal(by)
-            out, error = process.communicate(timeout=PATIENCE_S)
+            out, _ = process.communicate(timeout=PATIENCE_S)
         finally:
             process.kill()
+    error = told.read_text()
     assert process.returncode == code, error
     assert out.startswith("stopped at position ")
-    assert "in step; hub " in error  # plain lines, where there is no terminal
-    assert "\r" not in error
+    assert "\r" not in error  # plain lines, where there is no terminal
     assert "Traceback" not in error
 
 

@@ -38,7 +38,7 @@ def test_a_rebuild_that_is_killed_goes_on_and_is_swapped_once_and_whole(place: P
                 await store.append_many(
                     [to(f"s-{n % 13}", Added(n)) for n in range(first, first + 500)]
                 )
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(250):
                 await scenario(place, store)
 
     asyncio.run(main())

@@ -42,7 +42,7 @@ def test_an_edge_that_is_written_to_all_the_time_gets_into_step(place: Place) ->
             async with one.sync(line) as sync:
                 for number in range(3):
                     [record] = await one.append("a", Noted(number))
-                    await sync.in_step(timeout_s=10)
+                    await sync.in_step(timeout_s=30)
                     assert await hub.find(record.id) is not None
 
     run(main)

@@ -146,7 +146,7 @@ def test_a_line_that_is_cut_is_tried_again() -> None:
         async with store() as hub, store() as one:
             await hub.append("a", Noted(1))
             async with one.sync(Cut(hub.as_hub())) as sync:
-                await sync.in_step(timeout_s=5)
+                await sync.in_step(timeout_s=30)
             assert (await one.info()).position == 1
 
     run(main)

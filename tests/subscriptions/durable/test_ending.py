@@ -71,7 +71,7 @@ def test_a_handler_that_cancels_its_own_task_fails_and_its_worker_goes_on(
             for number in range(5):
                 await note(store, number, stream=f"s-{number}")
             async with store.subscription("view", projector, on_error="park") as subscription:
-                await subscription.caught_up(timeout_s=5)
+                await subscription.caught_up(timeout_s=30)
                 assert subscription.is_running
             assert [row[2] for row in place.handled()] == [0, 1, 3, 4]
             [parked] = await store.subscriptions.parked("view")
@@ -140,7 +140,7 @@ def test_nothing_is_opened_anew_while_a_store_is_being_closed(place: Place) -> N
 
         async with store.subscription("view", projector) as subscription:
             appending = asyncio.create_task(note(store, 1))
-            assert await store.wait(after=0, timeout_s=5) == 1
+            assert await store.wait(after=0, timeout_s=30) == 1
             await subscription.caught_up()
         await store.close()
         await appending

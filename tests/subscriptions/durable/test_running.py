@@ -300,9 +300,9 @@ def test_records_that_nobody_handles_are_passed_and_read_your_writes_holds(place
         ):
             for number in range(5):
                 [record] = await store.append("a", Said("x"))
-                await subscription.caught_up(record.position, timeout_s=5)
+                await subscription.caught_up(record.position, timeout_s=30)
                 [record] = await store.append("a", Noted(number))
-                await subscription.caught_up(record.position, timeout_s=5)
+                await subscription.caught_up(record.position, timeout_s=30)
                 assert place.handled()[-1][0] == record.position
 
     run(main)

@@ -53,7 +53,7 @@ def test_what_is_no_exception_is_a_failure_of_the_record_as_well(
             for number in range(5):
                 await note(store, number, stream=f"s-{number}")
             async with store.subscription("view", projector, on_error="park") as subscription:
-                await subscription.caught_up(timeout_s=5)
+                await subscription.caught_up(timeout_s=30)
             assert [row[2] for row in place.handled()] == [0, 1, 3, 4]
             [parked] = await store.subscriptions.parked("view")
             assert type(error).__name__ in parked.error
@@ -82,7 +82,7 @@ def test_an_error_in_words_that_cannot_be_kept_is_parked_like_another(
             async with store.subscription(
                 "view", writing(place, fails), on_error="park"
             ) as subscription:
-                await subscription.caught_up(timeout_s=5)
+                await subscription.caught_up(timeout_s=30)
             assert [row[2] for row in place.handled()] == [1, 3]
             [parked] = await store.subscriptions.parked("view")
             assert parked.error.startswith(type(error).__name__)

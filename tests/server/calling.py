@@ -126,12 +126,23 @@ async def offered(
     **options: Any,
 ) -> AsyncGenerator[tuple[EventStore, Application]]:
     """A store and the application that offers it."""
-    async with EventStore.open(url, **options) as store:
-        application = Application(store, tokens=tokens, secret=SECRET, limits=limits or Limits())
-        try:
-            yield store, application
-        finally:
-            await application.close()
+    async with (
+        EventStore.open(url, **options) as store,
+        offered_store(store, tokens=tokens, limits=limits) as application,
+    ):
+        yield store, application
+
+
+@asynccontextmanager
+async def offered_store(
+    store: EventStore, *, tokens: TokenFile | None = None, limits: Limits | None = None
+) -> AsyncGenerator[Application]:
+    """The application that offers a store."""
+    application = Application(store, tokens=tokens, secret=SECRET, limits=limits or Limits())
+    try:
+        yield application
+    finally:
+        await application.close()
 
 
 def event(stream: str, type: str = "thing:done", **more: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from everlog import EventStore
 from everlog.errors import InvalidInput
 from everlog.server import Limits, Pattern, TokenFile, app
+from everlog.server.live import Pieces
 from everlog.sync.receipts import receipt_for
 from everlog.wire.cursors import read_cursor
 from everlog.wire.messages import Offer
@@ -19,11 +20,13 @@ from tests.server.calling import (
     ALL,
     LEDGER,
     SECRET,
+    Reply,
     append,
     call,
     event,
     hello,
     offered,
+    offered_store,
     push,
     records_of,
     until,
@@ -48,14 +51,62 @@ async def test_an_append_is_pulled_and_read_with_all_that_chain_hashes() -> None
         assert read_piece(rest.body).up_to_date
 
 
-async def test_what_is_below_the_head_may_be_kept_for_ever_and_the_head_not() -> None:
-    async with offered() as (_, hub):
+async def test_what_is_below_the_head_may_be_kept_and_the_head_not() -> None:
+    async with offered() as (store, hub):
         await append(hub, event("a-1"), event("b-1"))
         full = await call(hub, "GET", "/v1/pull", query="limit=1")
-        assert "immutable" in full.headers["Cache-Control".lower()]
+        assert full.headers["cache-control"] == "private, no-cache"
         assert full.lines[-1]["chain"] in full.headers["etag"]
-        last = await call(hub, "GET", "/v1/pull")
-        assert last.headers["cache-control"] == "no-store"
+        for query in ("", "limit=1&prefix=a-"):
+            other = await call(hub, "GET", "/v1/pull", query=query)
+            assert (other.headers["cache-control"], other.headers.get("etag")) == ("no-store", None)
+        # Nor what a fail-over could take back.
+        hub.answering.pieces = Pieces(store.as_hub(stable=0).pull, "", now_s=lambda: 0.0)
+        unstable = await call(hub, "GET", "/v1/pull", query="limit=1")
+        assert unstable.headers["cache-control"] == "no-store"
+
+
+async def test_a_piece_that_is_known_is_not_sent_again_until_another_epoch_has_begun() -> None:
+    async with offered() as (store, hub):
+        await append(hub, event("a-1"), event("b-1"))
+        full = await call(hub, "GET", "/v1/pull", query="limit=1")
+        tag = full.headers["etag"]
+
+        async def again(known: str, query: str = "limit=1") -> Reply:
+            headers = {"if-none-match": known}
+            return await call(hub, "GET", "/v1/pull", query=query, headers=headers)
+
+        await append(hub, event("a-1"))  # the log grows, and the piece is the same
+        for known in (tag, tag[2:], f'"other", {tag}', f'W/"x",{tag} , "y"', "*"):
+            reply = await again(known)
+            assert (reply.status, reply.body, reply.headers["etag"]) == (304, b"", tag), known
+            assert reply.headers["cache-control"] == "private, no-cache"
+            assert reply.headers["vary"] == full.headers["vary"]
+            assert not {"content-type", "content-length"} & {*reply.headers}
+        for known in ('"other"', tag.strip('W/"'), tag[:-1], "", f'"{tag}'):
+            assert (await again(known)).status == 200, known
+        assert (await again("*", "")).status == 200  # of what has no tag, nothing can be known
+        assert (await again(tag, f"cursor=2.{'00' * 32}.{'99' * 16}")).status == 409
+        await store.begin_epoch()
+        async with offered_store(store) as renewed:
+            headers = {"if-none-match": tag}
+            reply = await call(renewed, "GET", "/v1/pull", query="limit=1", headers=headers)
+            assert reply.status == 200
+            assert reply.lines[0]["epoch"] != full.lines[0]["epoch"]
+
+
+async def test_the_document_that_is_known_is_not_sent_again() -> None:
+    async with offered() as (_, hub):
+        document = await call(hub, "GET", "/openapi.json")
+        headers = {"if-none-match": document.headers["etag"]}
+        reply = await call(hub, "GET", "/openapi.json", headers=headers)
+        assert (reply.status, reply.body) == (304, b"")
+        tagged = {
+            path
+            for path, operations in document.json["paths"].items()
+            if "304" in operations.get("get", {}).get("responses", {})
+        }
+        assert tagged == {"/v1/pull", "/openapi.json"}
 
 
 async def test_a_retry_of_an_append_is_answered_and_not_stored_twice() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import secrets
 import uuid
@@ -114,6 +115,7 @@ class Answering:
         """Streams of server-sent events, by the key of the token."""
         self._waits = 0
         self._document = json.dumps(openapi.document(), separators=(",", ":")).encode()
+        self._document_tag = f'"{hashlib.sha256(self._document).hexdigest()}"'
 
     @property
     def live(self) -> int:
@@ -392,7 +394,8 @@ class Answering:
         return Answer(to_line({"status": "ok"}), JSON)
 
     async def document(self, asking: Asking) -> Answer:
-        return Answer(self._document, JSON, headers={"Cache-Control": "max-age=300"})
+        caching = {"Cache-Control": "max-age=300", "ETag": self._document_tag}
+        return Answer(self._document, JSON, headers=caching)
 
     async def _members(self, patterns: Sequence[Pattern]) -> dict[str, set[str]]:
         """Returns the streams of each relation that patterns name."""
@@ -458,13 +461,17 @@ def accepted(accept: str | None, gives: Sequence[str]) -> str | None:
 
 
 def _caching(piece: Piece) -> dict[str, str]:
-    """Says how long a piece is true: for ever, if it is full and of the whole log."""
+    """Lets a piece be kept, if it is full, of the whole log, and nothing can take it back.
+
+    Who has kept it asks whether it still holds: it does not once another epoch has begun. It is
+    weak, as how far the history is stable has grown meanwhile, and what was said of that is true.
+    """
     pulled = piece.pulled
-    if pulled.up_to_date or pulled.scope:
+    if pulled.up_to_date or pulled.scope or pulled.end.position > pulled.stable:
         return {}
     return {
-        "Cache-Control": "private, max-age=31536000, immutable",
-        "ETag": f'"{pulled.end.chain.hex()}"',
+        "Cache-Control": "private, no-cache",
+        "ETag": f'W/"{pulled.end.chain.hex()}.{pulled.epoch}"',
         "Vary": "Accept, Authorization",
     }
 

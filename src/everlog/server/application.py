@@ -34,7 +34,7 @@ from everlog.server.asking import Asking, Bodies, Gone, Turned, headers_of, turn
 from everlog.server.limits import Limits
 from everlog.server.rates import Rates
 from everlog.server.routes import ROUTES, Needs, Route
-from everlog.server.sending import Answer, Sender, Streaming, answer_of
+from everlog.server.sending import Answer, Sender, Streaming, answer_of, unless_known
 from everlog.server.tokens import Tokens, find
 from everlog.store.event_store import EventStore
 from everlog.wire.problems import INTERNAL, Problem, plain_problem, problem_of
@@ -221,6 +221,8 @@ class _Endpoint:
                 if isinstance(answer, Streaming):
                     await sender.stream(Streaming(self._to_the_end(answer), answer.media), receive)
                 else:
+                    if route.is_tagged:
+                        answer = unless_known(answer, headers)
                     unread = has_body and (asking is None or not asking.has_body)
                     await sender.whole(answer, close=unread)
             except Gone:

@@ -309,6 +309,13 @@ def _operation(route: Route) -> dict[str, Any]:
         },
         "security": [] if route.needs is Needs.NOTHING else [{"token": []}],
     }
+    if route.is_tagged:
+        tag = {"ETag": {"description": "Where the answer may be kept.", "schema": _TEXT}}
+        operation["responses"]["200"]["headers"] = tag
+        operation["responses"]["304"] = {
+            "description": "The answer is still the one of the ETag in `If-None-Match`.",
+            "headers": tag,
+        }
     if route.takes is not None:
         # A line of NDJSON is described, and not the whole, which has no schema of its own.
         schema = _ref(route.body) if route.takes == JSON else {"type": "string"}

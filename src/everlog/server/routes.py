@@ -54,6 +54,8 @@ class Route:
     body: str = "Object"
     """The schema of that, or of a line of it."""
     parameters: tuple[Parameter, ...] = field(default=())
+    is_tagged: bool = False
+    """Whether its answer may have an ETag, and is not sent to who has it."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -74,6 +76,13 @@ _LEDGER = Parameter(
     "header",
     {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "The id of the ledger of who asks.",
+)
+
+_KNOWN = Parameter(
+    "If-None-Match",
+    "header",
+    {"type": "string"},
+    "The ETag of the answer that is known: if it still holds, 304 is said in its place.",
 )
 
 ROUTES: tuple[Route, ...] = (
@@ -111,7 +120,9 @@ ROUTES: tuple[Route, ...] = (
                 "A cursor; it rules over the query's.",
             ),
             _LEDGER,
+            _KNOWN,
         ),
+        is_tagged=True,
     ),
     Route(
         "POST",
@@ -243,5 +254,13 @@ ROUTES: tuple[Route, ...] = (
         schema="Status",
     ),
     Route("GET", "/healthz", "health", "Says that the server answers.", Needs.NOTHING),
-    Route("GET", "/openapi.json", "document", "This document.", Needs.NOTHING),
+    Route(
+        "GET",
+        "/openapi.json",
+        "document",
+        "This document.",
+        Needs.NOTHING,
+        parameters=(_KNOWN,),
+        is_tagged=True,
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -55,6 +56,27 @@ def answer_of(problem: Problem, headers: Mapping[str, str]) -> Answer:
     return Answer(problem.body, PROBLEM, problem.status, more)
 
 
+def unless_known(answer: Answer, headers: Mapping[str, str]) -> Answer:
+    """Returns an answer to a GET; if who asks has it by its ETag, says 304 in its place.
+
+    As RFC 9110 has it (13.1.2, 15.4.5): weak tags compare as strong ones, and `*` is any.
+    """
+    tag, known = answer.headers.get("ETag"), headers.get("if-none-match")
+    if tag is None or known is None or answer.status != 200:
+        return answer
+    if known.strip() != "*" and tag.removeprefix("W/") not in _tags(known):
+        return answer
+    return Answer(b"", answer.media, 304, answer.headers)
+
+
+def _tags(text: str) -> set[str]:
+    """Returns the tags of a list, without what says that they are weak."""
+    return {each.removeprefix("W/") for each in _TAG.findall(text)}
+
+
+_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+
+
 class Sender:
     """Sends one answer."""
 
@@ -72,8 +94,11 @@ class Sender:
         headers = {**_ALWAYS, **answer.headers}
         if close:
             headers["Connection"] = "close"
-        headers["Content-Length"] = str(len(answer.body))
-        await self._begin(answer.status, answer.media, headers)
+        if answer.status == 304:  # has no body, and its length would be that of what it stands for
+            await self._begin(answer.status, None, headers)
+        else:
+            headers["Content-Length"] = str(len(answer.body))
+            await self._begin(answer.status, answer.media, headers)
         await self.part(answer.body, more=False)
 
     async def stream(self, answer: Streaming, receive: Receive) -> None:
@@ -112,9 +137,9 @@ class Sender:
                 await self.part(chunk, more=True)
         await self.part(b"", more=False)
 
-    async def _begin(self, status: int, media: str, headers: Mapping[str, str]) -> None:
+    async def _begin(self, status: int, media: str | None, headers: Mapping[str, str]) -> None:
         self.has_begun = True
-        raw = [(b"content-type", media.encode())]
+        raw = [] if media is None else [(b"content-type", media.encode())]
         raw += [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in headers.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import random
 from collections import Counter
 from functools import partial
@@ -144,14 +145,14 @@ CHECKS = [
 
 
 def fuzz(server: Serving, tokens: list[str], *, requests_: int, seed: int) -> Counter[int]:
-    """Sends about so many requests; returns how often each status came."""
+    """Sends at least so many requests; returns how often each status came."""
     rng = random.Random(seed)
     client = Client(server, tokens)
     session = requests.Session()
     session.trust_env = False
     schema: Any = schemathesis.openapi.from_dict(described())
     schema.config.update(base_url=server.url)
-    each = max(1, requests_ // (len(ROUTES) * (1 + MUTATIONS)))
+    each = math.ceil(requests_ / (len(ROUTES) * (1 + MUTATIONS)))
     for result in schema.get_all_operations():
         operation: Any = result.ok()
         strategy: Any = operation.as_strategy()
@@ -173,7 +174,7 @@ def fuzz(server: Serving, tokens: list[str], *, requests_: int, seed: int) -> Co
 
         once()
         assert prepared, operation.label
-        for index in range(each * (1 + MUTATIONS) - len(prepared)):
+        for index in range(each * (1 + MUTATIONS)):
             sent = prepared[index % len(prepared)]
             status, headers, body = client.send(changed(sent, rng))
             assert status < 500, (sent, status, body)
@@ -235,15 +236,16 @@ def hold(folder: Path, *, rounds: int, requests_: int) -> None:
         assert sizes[-1] - sizes[0] < MEMORY_KIB, sizes
         code, out, error = server.stop()
         assert (code, out, error) == (0, "stopped\n", "")
-    assert sum(total.values()) >= rounds * requests_ * 0.9, total
+    answered = sum(total.values()) - total[0]  # 0: the line was closed, or nothing could be sent
+    assert answered >= rounds * requests_, total
     # It was more than being turned away: what is well formed was done, and the rest told why not.
     for status in (200, 400, 404, 405, 415, 422):
         assert total[status] > 0, total
-    print(dict(total), sizes)
+    print(f"{answered:,} answers: {dict(total)}; KiB after each round: {sizes}")
 
 
-def test_five_thousand_requests_are_answered_without_a_failure(tmp_path: Path) -> None:
-    hold(tmp_path, rounds=2, requests_=2_500)
+def test_ten_thousand_requests_are_answered_without_a_failure(tmp_path: Path) -> None:
+    hold(tmp_path, rounds=2, requests_=5_000)
 
 
 @pytest.mark.soak

@@ -22,7 +22,7 @@ from everlog.wire.cursors import scope_id, write_cursor
 from everlog.wire.json_text import flag, number, octets, read_object, text, to_line
 from everlog.wire.messages import Pulled
 from everlog.wire.protocol import MAX_LINE_BYTES, MAX_PIECE
-from everlog.wire.records import read_receipt, read_record, record_line
+from everlog.wire.records import read_line, read_receipt, read_record, record_line
 
 COMMENT = b": still here\n\n"
 """A line of a stream of server-sent events that says nothing, so that nobody takes it for dead."""
@@ -78,9 +78,13 @@ class PieceReader:
 
     def feed(self, line: bytes | str) -> Pulled | None:
         """Takes the next line; returns the piece that it ends, or None. Raises `InvalidMessage`."""
+        found = read_line(line)
+        if found is not None:
+            self._add(found.record, found.receipt)
+            return None
         fields = read_object(line, at="line")
         if "record" in fields:
-            self._add(fields)
+            self._add(read_record(fields), read_receipt(fields))
             return None
         if "from" in fields:
             if self._first is not None:
@@ -96,13 +100,13 @@ class PieceReader:
             return self._end(fields)
         raise InvalidMessage("line", "is neither `from`, `record` nor `to`")
 
-    def _add(self, fields: dict[str, Any]) -> None:
+    def _add(self, record: StoredRecord, receipt: bytes | None) -> None:
         if self._first is None:
             raise InvalidMessage("line", "is a record of no piece: `from` has to come before")
         if len(self._records) >= self._most:
             raise InvalidMessage("line", f"is one record more than {self._most:,} of a piece")
-        self._records.append(read_record(fields))
-        self._receipts.append(read_receipt(fields))
+        self._records.append(record)
+        self._receipts.append(receipt)
 
     def _end(self, fields: dict[str, Any]) -> Pulled:
         if self._first is None:

@@ -38,7 +38,7 @@ from everlog.wire.json_text import (
     to_line,
 )
 from everlog.wire.protocol import MAX_BODY_BYTES, MAX_IDS
-from everlog.wire.records import read_record, record_line, record_text
+from everlog.wire.records import read_line, read_record, record_line, record_text
 
 MAX_STREAMS = 1_000_000
 """Streams that a selection may name: those that a wide relation has."""
@@ -176,13 +176,18 @@ def read_page(body: bytes) -> Page:
     if not body.endswith(b"\n"):
         raise InvalidMessage("body", "was cut off: its last line has no newline")
     *lines, last = body.split(b"\n")[:-1]
-    records = [read_record(read_object(line, at="line")) for line in lines]
+    records = [_read_line(line) for line in lines]
     fields = read_object(last, at="line", limit=MAX_BODY_BYTES)
     page = an_object(fields, "page", at="line")
     selection = read_selection(
         an_object(page, "selection", at="line.page"), at="line.page.selection"
     )
     return Page(records, selection, _cursor_in(page, "line.page"))
+
+
+def _read_line(line: bytes) -> StoredRecord:
+    found = read_line(line)
+    return read_record(read_object(line, at="line")) if found is None else found.record
 
 
 def _write_cursor(cursor: Cursor) -> dict[str, object]:

@@ -1,0 +1,151 @@
+"""The quick reading of a line takes nothing that JSON in general refuses, or reads otherwise."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everlog.core.record import StoredRecord
+from everlog.errors import InvalidMessage
+from everlog.wire.json_text import read_object
+from everlog.wire.messages import Offer
+from everlog.wire.protocol import MAX_LINE_BYTES
+from everlog.wire.records import offer_line, read_line, read_offer
+from tests.wire.recording import recordings
+from tests.wire.test_round_trips import records
+
+offers = st.builds(
+    Offer,
+    records,
+    st.none() | st.integers(0, 2**63 - 1),
+    st.none() | st.binary(min_size=32, max_size=32),
+)
+
+
+def in_general(line: bytes | str) -> Offer | None:
+    """Returns what a line says, read by the way that takes every form; None if it is refused."""
+    try:
+        return read_offer(read_object(line))
+    except InvalidMessage:
+        return None
+
+
+def whole() -> str:
+    """A line in which everything is there."""
+    record = StoredRecord(
+        *(7, 3, "i", "s", "t", 1, "r", "o", "c", "a", "x", "y", 1),
+        *(bytes(range(32)), '{"a":"\\\\n \u00fc"}', "null", bytes(32), bytes([255] * 32)),
+    )
+    return offer_line(Offer(record, 3, bytes([171] * 32))).decode()[:-1]
+
+
+@given(offers)
+def test_what_we_write_is_read_quickly_and_says_what_it_said(offer: Offer) -> None:
+    line = offer_line(offer)[:-1]
+    assert in_general(line) == offer
+    quick = read_line(line)
+    record = offer.record
+    names = [record.id, record.stream, record.type, record.register, record.origin]
+    names += [record.correlation, record.causation or "", record.created, record.recorded]
+    texts = [*names, record.data, record.meta]
+    has_control = any(
+        ord(char) < 0x20 and char not in "\b\f\n\r\t" for text in texts for char in text
+    )
+    if has_control or any(char in '"\\\b\f\n\r\t' for name in names for char in name):
+        assert quick in (None, offer)
+    else:
+        assert quick == offer
+        assert read_line(line.decode()) == offer
+
+
+def test_every_recorded_line_of_a_hub_is_read_quickly() -> None:
+    count = 0
+    for recording in recordings().values():
+        for step in recording["steps"]:
+            for line in step.get("response", {}).get("body", ()):
+                if line.startswith('{"record":'):
+                    count += 1
+                    assert read_line(line[:-1]) == in_general(line)
+    assert count > 20
+
+
+CHANGES = {
+    "a key twice": ('"position":7', '"position":7,"position":8'),
+    "a key twice inside": ('"id":"i"', '"id":"j","id":"i"'),
+    "an escaped name": ('"id":"i"', '"id":"\\u0069"'),
+    "half of a surrogate pair": ('"id":"i"', '"id":"\\ud800"'),
+    "half of one in data": ('"data":"', '"data":"\\ud83d'),
+    "a control character": ('"id":"i"', '"id":"\x01"'),
+    "a control character in data": ('"data":"', '"data":"\n'),
+    "no escape": ('"data":"', '"data":"\\x'),
+    "a leading zero": ('"position":7', '"position":07'),
+    "a sign": ('"position":7', '"position":-7'),
+    "a fraction": ('"position":7', '"position":7.0'),
+    "digits of another script": ('"position":7', '"position":\u0667'),
+    "a flag": ('"position":7', '"position":true'),
+    "a position that no ledger has": ('"position":7', f'"position":{2**63}'),
+    "a version that no ledger has": ('"version":3,', f'"version":{2**63},'),
+    "a hub's version that no ledger has": ('"hub_version":3', f'"hub_version":{2**63}'),
+    "the greatest position": ('"position":7', f'"position":{2**63 - 1}'),
+    "no schema": ('"schema":1', '"schema":0'),
+    "a schema that is none": ('"schema":1', f'"schema":{2**63}'),
+    "too many flags": ('"flags":1', '"flags":256'),
+    "all flags": ('"flags":1', '"flags":255'),
+    "capital letters": ('"chain":"ff', '"chain":"FF'),
+    "a hash that is short": ('"chain":"ff', '"chain":"'),
+    "a space in hex": ('"chain":"ff', '"chain":" f'),
+    "a receipt that is short": ('"receipt":"abab', '"receipt":"ab'),
+    "a receipt that is null": (f'"receipt":"{"ab" * 32}"', '"receipt":null'),
+    "no cause": ('"causation":"a"', '"causation":null'),
+    "no data": (',"meta":"null"', ""),
+    "a space": ('"position":7', '"position": 7'),
+    "another order": ('"position":7,"version":3', '"version":3,"position":7'),
+    "something more": ('"position":7', '"more":[],"position":7'),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_line_that_was_changed_is_read_as_it_is_in_general(change: str) -> None:
+    old, new = CHANGES[change]
+    assert whole().count(old) == 1
+    line = whole().replace(old, new)
+    expected = in_general(line)
+    for form in (line, line.encode("utf-8", "surrogatepass")):
+        quick = read_line(form)
+        assert quick is None or quick == expected
+
+
+@pytest.mark.parametrize("end", ["\n", " ", "\r", "\0", "}", ",", "\ufeff"])
+def test_what_stands_before_or_behind_is_not_passed_over(end: str) -> None:
+    assert read_line(whole()) is not None
+    assert read_line(whole() + end) is None
+    assert read_line(end + whole()) is None
+
+
+def test_a_line_that_is_too_long_or_no_text_is_not_read_quickly() -> None:
+    line = whole().replace('"data":"', '"data":"' + "x" * MAX_LINE_BYTES)
+    assert read_line(line) is None
+    with pytest.raises(InvalidMessage, match="limit"):
+        read_object(line)
+    assert read_line(whole().encode().replace("\u00fc".encode(), b"\xfc")) is None
+
+
+def test_a_line_that_was_changed_anywhere_is_never_read_otherwise(rng: random.Random) -> None:
+    bits = [
+        *(b"", b'"', b"\\", b"\\\\", b'\\"', b",", b":", b"{", b"}", b"null", b"0", b"9" * 20),
+        *(b"\\ud800", b"\xff", b"\n", b"\x1f", b"A", b" "),
+    ]
+    line, both = whole().encode(), 0
+    for _ in range(20_000):
+        changed = bytearray(line)
+        for _ in range(rng.randint(1, 2)):
+            at = rng.randrange(len(changed))
+            changed[at : at + rng.randint(0, 2)] = rng.choice(bits)
+        quick = read_line(bytes(changed))
+        if quick is not None:
+            both += 1
+            assert quick == in_general(bytes(changed)), bytes(changed)
+    assert both > 100

@@ -20,6 +20,7 @@ from typing import Any
 from everlog import EventStore
 from everlog.connect import connect
 from everlog.errors import NotFound
+from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
 from everlog.server import Limits, Pattern, Server, Token, serve
 from everlog.server.tokens import digest_of
@@ -144,12 +145,20 @@ class RecordedHub:
             self.tokens.revoke(value, now_ms=self.clock())
 
 
+Opened = Callable[[Seams], Awaitable[Ledger]]
+
+
+async def in_memory(seams: Seams) -> Ledger:
+    """Opens a new ledger in memory."""
+    return await connect("memory:", seams=seams, options={})
+
+
 @asynccontextmanager
-async def hub_of(setup: Setup) -> AsyncGenerator[RecordedHub]:
-    """Runs the hub of a setup while the block does."""
+async def hub_of(setup: Setup, opened: Opened = in_memory) -> AsyncGenerator[RecordedHub]:
+    """Runs the hub of a setup while the block does; `opened`: opens a new ledger."""
     clock = FakeClock()
     seams = Seams(clock, deterministic_bytes(setup.seed))
-    ledger = await connect("memory:", seams=seams, options={})
+    ledger = await opened(seams)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
             EventStore(ledger, seams=seams, strict=setup.strict)
@@ -396,7 +405,9 @@ def text_of(recording: Mapping[str, Any]) -> str:
 # --- playing back ---------------------------------------------------------------------------------
 
 
-async def play(recording: Mapping[str, Any]) -> AsyncGenerator[tuple[str, Any, Any]]:
+async def play(
+    recording: Mapping[str, Any], opened: Opened = in_memory
+) -> AsyncGenerator[tuple[str, Any, Any]]:
     """Sends what a recording has to a new hub; gives what each step is about, what it has, and
     what has come today."""
     facts = recording["hub"]
@@ -407,7 +418,7 @@ async def play(recording: Mapping[str, Any]) -> AsyncGenerator[tuple[str, Any, A
         tuple(facts["tokens"]),
         facts["limits"],
     )
-    async with hub_of(setup) as hub, AsyncExitStack() as stack:
+    async with hub_of(setup, opened) as hub, AsyncExitStack() as stack:
         identity = hub.store.ledger.identity
         told = {name: facts[name] for name in ("clock_ms", "ledger", "node", "epoch")}
         yield "the hub", told, {"clock_ms": hub.clock(), **_named(identity)}

@@ -171,4 +171,20 @@ SERVING = [
         "task = self._reading.get((key[0], key[1], -1))",
         (TWO_HUNDRED,),
     ),
+    Mutant(
+        "the epoch of what is kept",
+        "a piece from before another epoch is not taken for one of it",
+        "server/answering.py",
+        'W/"{pulled.end.chain.hex()}.{pulled.epoch}"',
+        'W/"{pulled.end.chain.hex()}"',
+        (ANSWERS + "test_a_piece_that_is_known_is_not_sent_again_until_another_epoch_has_begun",),
+    ),
+    Mutant(
+        "what is not stable",
+        "what a fail-over can take back is not kept",
+        "server/answering.py",
+        " or pulled.end.position > pulled.stable:",
+        ":",
+        (ANSWERS + "test_what_is_below_the_head_may_be_kept_and_the_head_not",),
+    ),
 ]

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.once
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "command-line.md"
 TEXT = PAGE.read_text("utf-8")
+RUNS = {"python", "console"}
 MARK = "\x01"
 
 
@@ -37,6 +38,7 @@ def sessions() -> list[tuple[str, str]]:
 
 
 def test_the_sessions_of_the_page_say_what_stands_there(tmp_path: Path) -> None:
+    assert TEXT.count("```python") == 1
     [program] = re.findall(r"^```python\n(# users\.py\n.*?)^```", TEXT, re.M | re.S)
     (tmp_path / "users.py").write_text(program, "utf-8")
     expected = sessions()

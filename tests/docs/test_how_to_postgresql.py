@@ -19,11 +19,12 @@ from everlog.testing.postgresql.binaries import binaries_of_the_wheel
 from tests.adapters.databases import ask, picture
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "postgresql.md"
+RUNS = {"python", "sh", "sql"}
 
 
 def test_the_programs_of_the_page_run_one_after_another(tmp_path: Path) -> None:
     programs = re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
-    assert {language for language, _ in programs} == {"sql", "sh", "python"}
+    assert {language for language, _ in programs} == RUNS
     binaries = binaries_of_the_wheel()
     with postgres(binaries=binaries) as server:
         place = urlsplit(server.url).netloc.rpartition("@")[2]

@@ -45,7 +45,7 @@ if sys.version_info < OLDEST:  # the file is also started by the Pythons it refu
 ROOT = Path(__file__).resolve().parent
 VENVS = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements"
-PYTHON_FOLDERS = ("src", "tests", "examples", "benchmarks")
+PYTHON_FOLDERS = ("src", "tests", "examples", "benchmarks", "docs")
 
 # One more than a small machine has cores, as tests wait for servers, for disks and for what must
 # not come. Each begins with tests that stand together, so that they share what they set up.
@@ -91,6 +91,21 @@ def check(args: Sequence[str]) -> int:
             },
             env,
         )
+
+
+def docs(args: Sequence[str]) -> int:
+    """Build the documentation's site to build/site, offline; a warning is an error."""
+    if args:
+        return refuse("usage: python3 dev.py docs")
+    with environment("dev") as env:
+        # Nothing of an older build is taken over: neither pages that are gone nor what was read.
+        site, read = ROOT / "build" / "site", env.caches / "docs"
+        for folder in (site, read):
+            shutil.rmtree(folder, ignore_errors=True)
+        code = run([*sphinx(env), "-d", read, ROOT / "docs", site], env)
+    if not code:
+        say(f"open {relative(site / 'index.html')}")
+    return code
 
 
 def bench(args: Sequence[str]) -> int:
@@ -142,6 +157,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
     "test": test,
     "check": check,
+    "docs": docs,
     "bench": bench,
     "soak": soak,
     "lock": lock,
@@ -440,6 +456,11 @@ def quietly(command: Command, env: Environment) -> None:
 
 def pytest(env: Environment) -> Command:
     return [env.python, "-m", "pytest", "-o", f"cache_dir={env.caches / 'pytest'}"]
+
+
+def sphinx(env: Environment) -> Command:
+    """Builds a site: every warning is told, then fails it; `-n`: so is a reference to nothing."""
+    return [env.python, "-m", "sphinx", "-b", "html", "-n", "-W", "--keep-going", "-q"]
 
 
 def not_writable(path: Path, error: OSError) -> NoReturn:

@@ -30,7 +30,7 @@ def test_help_names_every_command_and_what_it_does(tmp_path: Path) -> None:
         assert f"  {name:<6} {command.__doc__}" in done.stdout
 
 
-@pytest.mark.parametrize("args", [(), ("tset",), ("check", "--fxi")])
+@pytest.mark.parametrize("args", [(), ("tset",), ("check", "--fxi"), ("docs", "--open")])
 def test_a_wrong_call_is_refused_with_a_hint(args: tuple[str, ...], tmp_path: Path) -> None:
     done = call(*args, cwd=tmp_path)
     assert done.returncode == 2

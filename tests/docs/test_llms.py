@@ -44,8 +44,9 @@ def test_it_has_the_form_of_an_llms_txt() -> None:
 def test_it_leads_to_files_that_exist_and_to_every_part_of_the_documentation() -> None:
     links = re.findall(r"\]\(([^)]+)\)", TEXT)
     assert [link for link in links if not (ROOT / link).is_file()] == []
-    explained = {path.name for path in (DOCS / "explanation").glob("*.md")} - {"index.md"}
-    assert explained <= {Path(link).name for link in links}
+    for folder in ("how-to", "explanation"):
+        for page in (DOCS / folder).glob("*.md"):
+            assert page.name == "index.md" or page.relative_to(ROOT).as_posix() in links, page
 
 
 def test_the_program_is_short() -> None:

@@ -24,6 +24,7 @@ from tests.server.serving import serving
 pytestmark = pytest.mark.once
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "curl.md"
+RUNS = {"sh"}
 TEXT = PAGE.read_text("utf-8")
 MARK = "\x01"
 CLIENTS = ["stand-in", *(["curl"] if shutil.which("curl") else [])]

@@ -125,7 +125,8 @@ class Balancing(Projection):
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
         """Brings the read model up to date with an event."""
         if isinstance(domain_event, Account.Noted):
-            self.view.add(domain_event.owner, domain_event.number, tracking)
+            view: Any = self.view  # which it takes for any tracking recorder
+            view.add(domain_event.owner, domain_event.number, tracking)
 
 
 class Peer:
@@ -137,7 +138,8 @@ class Peer:
         self._accounts = Accounts(self.environment(address))
         self._open: dict[str, Account] = {}
         self._fields = [workload.fields(index) for index in workload.INDICES]
-        with self._accounts.factory.datastore.transaction(commit=True) as cursor:
+        factory: Any = self._accounts.factory
+        with factory.datastore.transaction(commit=True) as cursor:
             self.require_synced(cursor)
 
     def environment(self, address: str) -> dict[str, str]:
@@ -183,7 +185,8 @@ class Peer:
         return _seen(to_event(found) for found in self._notifications(0))
 
     async def fold(self, stream: str) -> int:
-        return self._accounts.repository.get(Account.create_id(stream)).total
+        account: Any = self._accounts.repository.get(Account.create_id(stream))
+        return account.total
 
     async def snapshot(self, stream: str) -> None:
         self._accounts.take_snapshot(Account.create_id(stream))

@@ -197,7 +197,7 @@ def test_workers_that_commit_without_their_fence_are_seen(site: Site) -> None:
     async def main() -> None:
         site.planted = True
         await prepare(site)
-        for seed in range(1, 6):
+        for seed in range(1, 10):
             await disturb(site, 4 * seed, seed=seed, workers=3)
             found = await judge(site)
             if found != NOTHING:

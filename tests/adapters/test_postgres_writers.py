@@ -231,8 +231,10 @@ def test_of_a_batch_that_the_database_refuses_the_guilty_alone_fails_and_all_oth
             await watched.close()
             for name, answer in zip(streams, answers, strict=True):
                 assert isinstance(answer, StorageFailed if name == "guilty" else list), answer
-            assert sizes[:2] == [1, 19], "the first went alone, the others together"
-            assert sizes[2:] == [1] * 19, "and then each by itself"
+            assert sizes[0] == 1, "the first went alone"
+            assert max(sizes) > 1, "others together"
+            assert sum(sizes) > len(streams), "and some of those again, each by itself"
+            assert sizes.count(1) > max(sizes), "namely all that were refused"
             stored = await store.read().to_list()
             assert [record.id for record in stored] == [
                 str(number) for number, name in enumerate(streams) if name != "guilty"

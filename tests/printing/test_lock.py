@@ -345,6 +345,18 @@ def test_a_lock_that_is_none_is_told_and_not_replaced(
     assert project.lock.read_text() == text
 
 
+def test_no_lock_is_written_that_could_not_be_read_again(tmp_path: Path) -> None:
+    shape: Any = "string"
+    for _ in range(40):
+        shape = {"in": shape}
+    events, out = tmp_path / "events", tmp_path / "events.py"
+    write(events, {"deep.json": {"event": {"type": "deep", "data": shape}}})
+    with pytest.raises(InvalidConfig, match=r"deep\.json at data: lies too deep .*definitions"):
+        print_events([events], out=out)
+    assert not out.exists()
+    assert not (events / "events.lock.json").exists()
+
+
 def test_a_lock_is_json_that_a_person_can_review(project: Project) -> None:
     project.print({"a": "string"}, meta="string")
     assert json.loads(project.lock.read_text()) == {

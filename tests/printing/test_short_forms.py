@@ -103,6 +103,31 @@ FORMS: dict[str, Form] = {
     "a field called properties": Form(
         {"properties": "string", "x": "integer"}, [{"properties": "p", "x": 1}], [{}]
     ),
+    "fields called as notes of a schema": Form(
+        {"title": "string", "description": "string"},
+        [{"title": "x", "description": "y"}],
+        [{"title": "x"}, {"title": 5, "description": "y"}, "x", None],
+    ),
+    "a field called description that may be left out": Form(
+        {"task": {"description": {"type": "string", "optional": True}, "deprecated": "boolean"}},
+        [{"task": {"deprecated": True}}, {"task": {"description": "y", "deprecated": False}}],
+        [{"task": {}}, {"task": {"description": 5, "deprecated": True}}, {"task": 5}],
+    ),
+    "fields called type and title": Form(
+        {"type": "string", "title": {"type": "string", "optional": True}},
+        [{"type": "x"}, {"type": "x", "title": "y"}],
+        [{"title": "y"}, {"type": "x", "title": 5}, "x"],
+    ),
+    "fields called default and examples": Form(
+        {"default": "integer", "examples": "string[]"},
+        [{"default": 1, "examples": ["x"]}],
+        [{"default": "x", "examples": []}, {"default": 1}, 1],
+    ),
+    "notes of a schema": Form(
+        {"it": {"type": "string", "title": "It", "description": "any text", "deprecated": True}},
+        [{"it": "x"}],
+        [{"it": {"title": "x"}}, {}],
+    ),
     "an object within, by its fields": Form(
         {"name": {"given": "string", "family": "string"}},
         [{"name": {"given": "a", "family": "b"}}],
@@ -202,6 +227,17 @@ FORMS: dict[str, Form] = {
             }
         ],
         [{"at": 5, "day": "2026-01-31", "id": "8c1e7b1a-0a35-5d0c-8b63-6b0f3a1d9a77"}],
+    ),
+    "names that are one in Python": Form(
+        {
+            name: {"type": "string", "optional": True}
+            for name in ("class", "class_", "Name", "name", "a-b", "a_b_", "a_b", "a b")
+        },
+        [
+            {},
+            *({name: "x"} for name in ("class", "class_", "Name", "name", "a-b", "a_b_", "a_b")),
+        ],
+        [],
     ),
     "names that Python has": Form(
         {

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
-from everlog.core.portable import parse
+from everlog.core.portable import JsonValue, canonical, parse
 from everlog.errors import BreakingChange, InvalidConfig, NotPortable
 from everlog.printing.comparing import Comparing
-from everlog.printing.configs import check_refs
+from everlog.printing.configs import DEFINITIONS, check_refs
 from everlog.printing.json_schema import DIALECT, definitions_for, is_empty, printed, schema_of
 from everlog.printing.shapes import Configs, Definitions, EventConfig, Fields, Shape, resolved
 from everlog.printing.understanding import NO_DATA, Object, Understanding
@@ -19,12 +19,21 @@ _NO_META = NO_DATA
 
 
 def print_lock(configs: Configs) -> str:
-    """Returns the lock of these configurations, to be committed beside them."""
-    events: Object = {each.type: _entry(each, configs.definitions) for each in configs.events}
+    """Returns the lock of these configurations, to be committed beside them.
+
+    Raises `InvalidConfig` for a shape that a lock cannot hold, as it could not be read again.
+    """
+    events: Object = {}
+    for each in configs.events:
+        events[each.type] = entry = _entry(each, configs.definitions)
+        for key in ("data", "meta"):
+            _check_depth(each.source, key, {"events": {each.type: entry.get(key)}})
     defs = definitions_for(
         (shape for each in configs.events for shape in (each.data, each.meta or _NO_META)),
         configs.definitions,
     )
+    for name, shape in defs.items():
+        _check_depth(DEFINITIONS, name, {"events": {name: shape}})
     return printed({"lock": FORMAT, "events": events, "$defs": defs})
 
 
@@ -37,6 +46,16 @@ def check_lock(lock: str, text: str, configs: Configs) -> None:
     problems = list(_problems(before, definitions, configs))
     if problems:
         raise BreakingChange(lock, problems)
+
+
+def _check_depth(source: str, at: str, held: JsonValue) -> None:
+    # One more around it: the object in which an event has its data.
+    try:
+        canonical([held])
+    except NotPortable as error:
+        raise InvalidConfig(
+            source, at, f"lies too deep for a lock; give inner shapes names in {DEFINITIONS}"
+        ) from error
 
 
 def _entry(config: EventConfig, definitions: Definitions) -> Object:

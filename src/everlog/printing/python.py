@@ -285,7 +285,8 @@ class _Module:
         if shape.open:
             self._imports["pydantic"].add("ConfigDict")
             lines += ['    model_config = ConfigDict(extra="allow")', ""]
-        taken: set[str] = set()
+        # A field is read by its name in Python, too: none has the one that another has in JSON.
+        taken = {each.name for each in shape.fields}
         for each in shape.fields:
             lines.append(self._field(name, each, taken, unit))
         while lines and not lines[-1]:
@@ -296,7 +297,7 @@ class _Module:
 
     def _field(self, owner: str, each: Field, taken: set[str], unit: _Unit) -> str:
         python = field_name(each.name)
-        while python in taken or python in self._owners:
+        while (python in taken and python != each.name) or python in self._owners:
             python += "_"
         taken.add(python)
         more: list[Doc] = []

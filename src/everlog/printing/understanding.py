@@ -49,6 +49,16 @@ _OF_TYPE: dict[str, tuple[str, ...]] = {
     "object": ("properties", "required", "additionalProperties"),
 }
 _ALWAYS = (*_NOTES, "default", "optional", "$schema", "$id", "$defs", "definitions")
+_NEVER_SHAPES = (
+    "description",
+    "title",
+    "$comment",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "optional",
+)
+"""Of these, what stands for a shape is one: of a field that is called so."""
 _COMBINED = ("$ref", "enum", "const", "anyOf", "oneOf", "allOf")
 _KEYWORDS = {"type", "discriminator", *_ALWAYS, *_COMBINED, *sum(_OF_TYPE.values(), ())}
 
@@ -439,6 +449,8 @@ def _is_schema(value: Object) -> bool:
         isinstance(value.get("properties"), dict),
         "$schema" in value,
     )
+    if not any(signs[1:]) and _is_of_fields(value, typed=signs[0]):
+        return False
     if not any(signs):
         return not (value.keys() - set(_ALWAYS))  # such as {"optional": true}
     if any(key in _UNSUPPORTED for key in value):
@@ -446,6 +458,23 @@ def _is_schema(value: Object) -> bool:
     others = [each for key, each in value.items() if key not in _KEYWORDS]
     # Otherwise it is a misspelt keyword, and is told as such.
     return not any(isinstance(each, (dict, list)) or each in _WORDS for each in others)
+
+
+def _is_of_fields(value: Object, *, typed: bool) -> bool:
+    """Whether what could be notes of a schema are fields: each is a shape, where no note is one."""
+    telling = any(
+        _is_shape(each) if key in _NEVER_SHAPES else isinstance(each, str) and not typed
+        for key, each in value.items()
+    )
+    return telling and all(map(_is_shape, value.values()))
+
+
+def _is_shape(value: JsonValue) -> bool:
+    if isinstance(value, str):
+        while value.endswith("[]"):
+            value = value[:-2]
+        return value in _WORDS
+    return isinstance(value, (dict, list))
 
 
 def _shown(value: object) -> str:

@@ -239,6 +239,15 @@ def test_the_same_is_told_of_meta(case: str, project: Project) -> None:
         project.print(None, meta=after)
 
 
+def test_null_is_stored_where_no_data_was_and_has_to_be_read(project: Project) -> None:
+    project.print({})
+    a_map = {"type": "object", "additionalProperties": "string"}
+    for after, now in ((a_map, "object"), ([a_map, "string"], "object or string")):
+        with pytest.raises(BreakingChange, match=f"data was retyped: null before, {now} now"):
+            project.print(after)
+    project.print(["string", "null"])
+
+
 def test_meta_that_comes_or_goes_is_told(project: Project) -> None:
     project.print("string", meta="string")
     with pytest.raises(BreakingChange, match="meta was removed"):
@@ -332,6 +341,11 @@ def test_a_lock_that_is_not_there_is_made_and_check_misses_it(project: Project) 
             '{"lock": 1, "events": {"a": {"schema": 1, "register": "a", '
             '"data": {"$ref": "#/$defs/X"}}}}',
             "speaks of 'X'",
+        ),
+        (
+            '{"lock": 1, "events": {"a": {"schema": 1, "register": "a", '
+            '"data": {"$ref": "#/$defs/X"}}}, "$defs": {"X": {"$ref": "#/$defs/X"}}}',
+            "X: holds itself",
         ),
     ],
 )

@@ -70,7 +70,7 @@ def read_configs(paths: Sequence[str | os.PathLike[str]]) -> Configs:
             check_refs(each.source, "meta", each.meta, definitions)
     for name, shape in definitions.items():
         check_refs(defined_in[name], f"definitions.{name}", shape, definitions)
-        _check_cycle(defined_in[name], name, definitions)
+        check_cycle(defined_in[name], name, definitions)
     return Configs(tuple(events), dict(sorted(definitions.items())))
 
 
@@ -204,7 +204,7 @@ def check_refs(source: str, where: str, shape: Shape, definitions: Definitions) 
             raise InvalidConfig(source, where, f"speaks of {name!r}, and defined are: {known}")
 
 
-def _check_cycle(source: str, name: str, definitions: dict[str, Shape]) -> None:
+def check_cycle(source: str, name: str, definitions: dict[str, Shape]) -> None:
     """Raises for a name that holds itself without an object in between: no class could be made."""
     waiting = [definitions[name]]
     seen: set[str] = set()

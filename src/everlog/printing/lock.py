@@ -9,9 +9,17 @@ from typing import cast
 from everlog.core.portable import JsonValue, canonical, parse
 from everlog.errors import BreakingChange, InvalidConfig, NotPortable
 from everlog.printing.comparing import Comparing
-from everlog.printing.configs import DEFINITIONS, check_refs
+from everlog.printing.configs import DEFINITIONS, check_cycle, check_refs
 from everlog.printing.json_schema import DIALECT, definitions_for, is_empty, printed, schema_of
-from everlog.printing.shapes import Configs, Definitions, EventConfig, Fields, Shape, resolved
+from everlog.printing.shapes import (
+    Configs,
+    Definitions,
+    EventConfig,
+    Fields,
+    Null,
+    Shape,
+    resolved,
+)
 from everlog.printing.understanding import NO_DATA, Object, Understanding
 
 FORMAT = 1
@@ -43,7 +51,8 @@ def check_lock(lock: str, text: str, configs: Configs) -> None:
     `lock`: its name, for messages. Raises `InvalidConfig` for a text that is no lock.
     """
     before, definitions = _read(lock, text)
-    problems = list(_problems(before, definitions, configs))
+    # Each of several values of an enum may be told the same of.
+    problems = list(dict.fromkeys(_problems(before, definitions, configs)))
     if problems:
         raise BreakingChange(lock, problems)
 
@@ -121,6 +130,7 @@ def _read(lock: str, text: str) -> tuple[list[EventConfig], Definitions]:
             check_refs(lock, f"events.{each.type}.{root}", shape, understanding.definitions)
     for name, shape in understanding.definitions.items():
         check_refs(lock, f"$defs.{name}", shape, understanding.definitions)
+        check_cycle(lock, name, understanding.definitions)
     return events, understanding.definitions
 
 
@@ -152,9 +162,10 @@ def _breaks(
     old: EventConfig, new: EventConfig, definitions: Definitions, configs: Configs
 ) -> Iterator[str]:
     comparing = Comparing(definitions, configs.definitions)
-    yield from comparing.breaks(
-        _with_null(old.data, definitions), _with_null(new.data, configs.definitions), "data"
-    )
+    before, now = _with_null(old.data, definitions), _with_null(new.data, configs.definitions)
+    if is_empty(before, definitions) and not isinstance(now, Fields):
+        before = Null()  # as which it was stored, and only an object of fields reads that
+    yield from comparing.breaks(before, now, "data")
     if old.meta is not None and new.meta is None:
         yield "meta was removed"
     elif old.meta is None and new.meta is not None:

@@ -514,6 +514,8 @@ def test_records_go_out_and_come_back(told: Told, folder: Path) -> None:
     assert len((folder / "log.ndjson").read_bytes().splitlines()) == 1
     assert "no UTF-8" in told.error("import", "app.db")
     assert "cannot be read" in told.error("import", "none.ndjson")
+    assert "cannot be read" in told.error("import", "sqlite:///new.db", "none.ndjson")
+    assert not (folder / "new.db").exists()
 
 
 def test_records_go_through_pipes(folder: Path) -> None:
@@ -594,6 +596,7 @@ def test_a_module_that_fails_or_leaves_is_no_stack_trace(told: Told, folder: Pat
         ["fold", "no-colon", "a"],
         ["fold", f"{MODULE}:User", "a", "--until", "1"],
         ["fold", f"{MODULE}:user_reducer", "a", "--as-of", "2025-01-01"],
+        ["fold", f"{MODULE}:user_reducer", "a", "--as-of", "yesterday"],
         ["tail", "-n", "many"],
         ["tail", "--stream", "a", "--prefix", "b"],
         ["show"],
@@ -610,6 +613,39 @@ def test_what_is_not_understood_ends_with_2_and_the_usage(words: list[str], told
     error = told.error(*words, code=2)
     assert error.startswith("usage: everlog")
     assert "error: " in error
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (["show"], "RECORD|STREAM"),
+        (["append", "counter", "1", "--untyped"], "STREAM TYPE JSON"),
+        (["fold", f"{MODULE}:user_reducer"], "MODULE:REDUCER STREAM"),
+        (["backup"], "FILE"),
+        (["export"], "FILE"),
+        (["import"], "FILE"),
+        (["subscriptions", "remove", "--yes"], "NAME"),
+    ],
+)
+def test_a_url_is_never_taken_for_the_word_that_is_missing_behind_it(
+    words: list[str], missing: str, told: Told, folder: Path
+) -> None:
+    before = sorted(folder.iterdir())
+    at = 2 if words[0] == "subscriptions" else 1
+    error = told.error(*words[:at], "sqlite:///other.db", *words[at:], code=2)
+    assert error.endswith(f"error: behind the URL of a ledger belongs: {missing}\n")
+    assert sorted(folder.iterdir()) == before
+    assert told("tail", "-n", "0", "--stream", "sqlite:///other.db") == ""
+
+
+def test_a_change_that_is_refused_has_its_reasons_apart(told: Told, folder: Path) -> None:
+    (folder / "events").mkdir()
+    config = folder / "events" / "it.json"
+    config.write_text('{"event": {"type": "it", "data": {"a": "string", "b": "string"}}}')
+    told("print", "events", "--out", "it.py")
+    config.write_text('{"event": {"type": "it", "data": {"c": "string"}}}')
+    error = told.error("print", "events", "--out", "it.py")
+    assert ": it: data.a was removed; it: data.b was removed; it: data.c is new" in error
 
 
 def test_without_a_url_it_says_where_one_goes(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

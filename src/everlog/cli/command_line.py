@@ -81,13 +81,17 @@ def parser_of(arguments: Sequence[str]) -> Parser:
 
 
 def _failed(error: Exception, *, as_json: bool) -> int:
-    said = re.sub(r"\s*\n\s*", " ", str(error)) or type(error).__name__
+    said = re.sub(r"([:;,.]?)\s*\n\s*", _goes_on, str(error)) or type(error).__name__
     if as_json:
         kind = type(error).__name__
         print(json.dumps({"error": kind, "message": said}), file=sys.stderr)
     else:
         print(f"everlog: {said}", file=sys.stderr)
     return FAILED
+
+
+def _goes_on(ended: re.Match[str]) -> str:
+    return f"{ended[1] or ';'} "
 
 
 def _write_anything() -> None:

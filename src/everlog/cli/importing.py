@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
+from everlog.cli.exits import CannotDo
 from everlog.cli.export import FORMATS
 from everlog.cli.opening import opened, waiting
 from everlog.cli.parsing import add_command, add_url
@@ -36,13 +39,26 @@ def add_to(commands: Commands) -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    async with opened(options, create=True) as store, progress("importing", unit=" bytes") as tell:
-        done = await store.import_file(
-            sys.stdin.buffer if options.file == "-" else options.file,
-            format=options.format,
-            progress=tell,
-        )
+    with _source(options.file) as file:  # before a ledger is made
+        async with (
+            opened(options, create=True) as store,
+            progress("importing", unit=" bytes") as tell,
+        ):
+            done = await store.import_file(file, format=options.format, progress=tell)
     facts: dict[str, object] = {"stored": done.stored, "known": done.known}
     if done.left_out:
         facts["left_out"] = done.left_out
     Shown(options).facts(facts)
+
+
+@contextmanager
+def _source(file: str) -> Generator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(open(file, "rb"))
+        except OSError as error:
+            raise CannotDo(f"{file} cannot be read ({error.strerror})") from error
+        yield opened

@@ -121,11 +121,13 @@ _OURS = (__file__, importlib.__file__)
 
 
 def moment(text: str) -> datetime | str:
-    """Reads a moment with a time zone, or takes what may be a stamp."""
+    """Reads a moment with a time zone, or a stamp."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        return text
+        if len(text) == 32:  # a stamp, which the store will read
+            return text
+        raise argparse.ArgumentTypeError("it is no moment; write 2026-01-31T12:00:00Z") from None
     if found.utcoffset() is None and len(text) != 32:
         raise argparse.ArgumentTypeError(
             "it lacks a time zone; write 2026-01-31T12:00:00Z, or +01:00"

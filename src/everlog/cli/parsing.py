@@ -36,14 +36,27 @@ class Parser(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         self._inside = True
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            found, rest = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._inside = False
+        self._check_words(found)
+        return found, rest
+
+    def _check_words(self, found: argparse.Namespace) -> None:
+        """Refuses a URL that stands where another word does: that one is missing behind it."""
+        words = [each for each in self._get_positional_actions() if each.dest != "url"]
+        if getattr(found, "url", "") is None and any(
+            _OF_A_LEDGER.match(str(getattr(found, each.dest))) for each in words
+        ):
+            missing = " ".join(str(each.metavar) for each in words)
+            self.error(f"behind the URL of a ledger belongs: {missing}")
 
 
 _QUOTING = re.compile(
     "(unrecognized arguments|invalid choice|explicit argument|ambiguous option).*", re.S
 )
+
+_OF_A_LEDGER = re.compile("(sqlite|postgres|postgresql):/|memory:$")
 
 
 def add_command(

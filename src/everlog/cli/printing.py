@@ -49,10 +49,12 @@ def add_to(commands: Commands) -> None:
         "--check", action="store_true", help="change nothing; fail if something would change"
     )
     add_output(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, refuse=parser.error)
 
 
 def _run(options: argparse.Namespace) -> None:
+    if not (options.out or options.typescript or options.json_schema):
+        options.refuse("say what to print: --out, --typescript or --json-schema")
     changed = print_events(
         options.configs,
         out=options.out,

@@ -96,7 +96,7 @@ class _Text:
                 self.refuse("it is nested too deeply")
             except json.JSONDecodeError as error:
                 if self._ended or not _could_go_on(error, self._held):
-                    self.refuse(f"is no JSON: {error.msg}", error.pos)
+                    self.refuse(f"is no JSON: {error.msg.removesuffix(' at')}", error.pos)
             else:
                 # What ends with the text so far may go on: 12 could be the beginning of 123.
                 if end < len(self._held) or self._ended:

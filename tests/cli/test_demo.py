@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,14 @@ def test_the_tour_tells_of_each_step_what_came_of_it(capsys: Capture) -> None:
     assert "\x1b" not in out
 
 
+def test_every_movement_of_money_is_told_so_that_the_sums_follow(capsys: Capture) -> None:
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    told = re.findall(r"money:(deposited|withdrawn) +([0-9.]+)", out)
+    total = sum(float(amount) * (1 if what == "deposited" else -1) for what, amount in told)
+    assert f"fold    account-1: {total:.2f}" in out
+
+
 def test_in_json_each_step_is_an_object(capsys: Capture) -> None:
     assert main(["demo", "--json"]) == 0
     found: list[dict[str, Any]] = [
@@ -107,6 +116,12 @@ def test_files_that_are_there_stay_as_they_are(folder: Path, capsys: Capture) ->
     assert out == ""
     assert "branch.db exists; name another folder" in json.loads(error)["message"]
     assert [path.name for path in (folder / "tour").iterdir()] == ["branch.db"]
+
+
+def test_a_file_is_no_folder_to_keep_a_tour_in(folder: Path, capsys: Capture) -> None:
+    (folder / "tour").write_text("mine")
+    assert main(["demo", "--keep", "tour"]) == 1
+    assert capsys.readouterr().err == "everlog: folder tour cannot be made (File exists)\n"
 
 
 def test_what_is_not_as_told_is_said_and_is_in_the_exit_code(

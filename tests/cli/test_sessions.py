@@ -263,6 +263,10 @@ REFUSED = {
     "meta that is not expected": (["user-9", "user:email-set", '"x"', "--meta", "1"], "meta"),
     "another type": (["user-9", "user:deleted", "1"], "user:deleted"),
     "no JSON": (["user-9", "user:email-set", "joe"], "needs quotes"),
+    "a key twice": (
+        ["user-9", "user:created", '{"email":"x","email":"y"}', "--meta", '{"who":"me"}'],
+        "the data has the key 'email' twice",
+    ),
     "deep JSON": (["user-9", "user:email-set", "[" * 100_000], "no JSON"),
     "not portable": (["user-9", "user:email-set", '"\\u0000"'], "NUL"),
     "another version": (["user-1", "user:email-set", '"x"', "--expect", "1"], "version 2"),

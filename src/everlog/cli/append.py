@@ -123,8 +123,16 @@ def _untyped(type: str, *, has_meta: bool) -> type[Any]:
 
 
 def _json(text: str, what: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise CannotDo(f"{what} has the key {key[:80]!r} twice")
+            found[key] = value
+        return found
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         hint = " (a text needs quotes of its own: '\"text\"')" if text[:1].isalpha() else ""
         raise CannotDo(f"{what} is no JSON: {error}{hint}") from None

@@ -51,7 +51,10 @@ def _run(options: argparse.Namespace) -> int:
     for name in FILES:
         if (folder / name).exists():
             raise CannotDo(f"{folder / name} exists; name another folder, or a new one")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotDo(f"folder {folder} cannot be made ({error.strerror})") from error
     return asyncio.run(_tour(folder, shown, kept=folder))
 
 

@@ -9,7 +9,9 @@ FAILED = 1
 MISUNDERSTOOD = 2
 """The command line was not understood."""
 FOUND = 3
-"""It is done, and something is wrong with what was looked at: `verify`, `doctor`, `schema`."""
+"""It is done, and something is wrong with what was looked at: by `verify`, `doctor`, `sync`."""
+AWAY = 4
+"""The hub was not reached: `sync --once`."""
 INTERRUPTED = 130
 """By Ctrl-C."""
 CLOSED = 141

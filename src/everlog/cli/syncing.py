@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from everlog import EventStore, Sync, SyncStatus
+from everlog.cli.exits import AWAY, FOUND
 from everlog.cli.parsing import add_output
 from everlog.cli.showing import Shown
 from everlog.cli.stopping import stopped_by
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE = "EVERLOG_TOKEN"  # noqa: S105 - the name of a variable
 MOST_TOKEN = 10_000
 """A longer file holds no token."""
-
-HELD = 3
-AWAY = 4
 
 SHOW_S = 0.1
 """So often, in seconds, a terminal shows how far it has got."""
@@ -162,7 +160,7 @@ async def _once(sync: Sync, display: _Display, shown: Shown) -> int:
                 ],
             }
         )
-        return HELD if status.held else 0
+        return FOUND if status.held else 0
     shown.line(
         f"in step at position {status.position:,}: {done.new:,} new here, "
         f"{done.pushed:,} new at the hub"
@@ -172,7 +170,7 @@ async def _once(sync: Sync, display: _Display, shown: Shown) -> int:
             f"everlog: held {held.id} of {held.stream!r}: {held.verdict}: {held.reason}",
             file=sys.stderr,
         )
-    return HELD if status.held else 0
+    return FOUND if status.held else 0
 
 
 async def _go_on(sync: Sync, display: _Display, shown: Shown) -> None:

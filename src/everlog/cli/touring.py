@@ -119,11 +119,14 @@ async def _append(bank: EventStore) -> Step:
 
 
 async def _conflict(bank: EventStore) -> Step:
-    seen = (await bank.append(ACCOUNT, Deposited(100)))[0].version
+    [paid_in] = await bank.append(ACCOUNT, Deposited(100))
+    seen = paid_in.version
     taken = await bank.append(ACCOUNT, Withdrawn(40_000), expect=seen)
     lines = [
+        _line(paid_in),
         f"two tellers have seen version {seen}, and each pays out 400.00",
         f"the first one:   version {taken[0].version}",
+        _line(taken[0]),
     ]
     actual = None
     try:
@@ -160,14 +163,14 @@ async def _fold(bank: EventStore) -> Step:
 
 
 async def _offline(bank: EventStore, branch: EventStore, clock: _Clock) -> Step:
-    first, _ = await branch.append(ACCOUNT, Renamed("Jane Smith"), Deposited(2_000))
+    first, second = await branch.append(ACCOUNT, Renamed("Jane Smith"), Deposited(2_000))
     clock.minutes(10)
     [then] = await bank.append(ACCOUNT, Renamed("Jane Smith-Doe"))
     return Step(
         "offline",
         "A second store, offline",
         "The branch has a ledger of its own, and no line to the bank. Both are told a new name.",
-        (f"branch  {_line(first)}", f"bank    {_line(then)}"),
+        (f"branch  {_line(first)}", f"branch  {_line(second)}", f"bank    {_line(then)}"),
         {},
     )
 
@@ -234,7 +237,7 @@ async def _subscribe(bank: EventStore) -> Step:
     async with bank.subscription("balances", projector) as subscription:
         await subscription.caught_up()
     first = len(handled)
-    await bank.append(ACCOUNT, Deposited(1_000))
+    [between] = await bank.append(ACCOUNT, Deposited(1_000))
     async with bank.subscription("balances", projector) as subscription:
         await subscription.caught_up()
     state = await bank.reduce(account, ACCOUNT)
@@ -246,6 +249,7 @@ async def _subscribe(bank: EventStore) -> Step:
         "transaction in which it writes: after a restart or a crash it goes on there, and "
         "counts nothing twice.",
         (
+            _line(between),
             f"the first run has handled {first} records, the second {len(handled) - first}",
             *(f"table   {name}: {_money(cents)}" for name, cents in rows),
             f"fold    {ACCOUNT}: {_money(state.cents)}",

@@ -8,13 +8,22 @@ from contextlib import asynccontextmanager
 
 from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Append
-from everlog.errors import OutcomeUnknown, TransportFailed
+from everlog.errors import EverlogError, OutcomeUnknown, TooBusy, TransportFailed
 from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
 from everlog.wire.transport import Closable, Telling, Transport
 
 ANSWER_S = 60.0
 """So long is an answer waited for, in seconds. At a hub in the same process it is late as long as
 the hub's hooks run."""
+LONGEST_REST_S = 600.0
+"""A hub that asks to be left alone is, for so many seconds at most."""
+
+
+def rest_s(error: EverlogError | None) -> float:
+    """Returns for how many seconds a hub asks to be left alone by an error; 0 if it does not."""
+    if not isinstance(error, (TransportFailed, TooBusy)):
+        return 0.0
+    return min(error.retry_after_s, LONGEST_REST_S)
 
 
 class Patient:

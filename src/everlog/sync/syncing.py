@@ -23,6 +23,7 @@ from everlog.errors import (
     OutcomeUnknown,
     StorageError,
     StoreClosed,
+    TooBusy,
     TransportFailed,
     WrongEventLoop,
 )
@@ -30,6 +31,7 @@ from everlog.ports.ledger import Ledger
 from everlog.sync.edge import Edge, Round
 from everlog.sync.forwarding import Forwarding, Line
 from everlog.sync.leasing import Lease
+from everlog.sync.patience import rest_s
 from everlog.sync.requests import Keep
 from everlog.wire.transport import Closable, Transport
 
@@ -428,9 +430,7 @@ class Sync:
     async def _pause(self, error: EverlogError | None) -> None:
         most_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._tries + self._in_vain, 20))
         # Full jitter: edges that have lost their hub at the same time do not come back at once.
-        pause_s = random.uniform(0, most_s)  # noqa: S311
-        if isinstance(error, TransportFailed):
-            pause_s += error.retry_after_s
+        pause_s = random.uniform(0, most_s) + rest_s(error)  # noqa: S311
         if error is not None:
             level = logging.INFO if isinstance(error, _PASSING) else logging.WARNING
             _log.log(level, "sync with hub %s: %s; try %d", self._edge.hub, error, self._tries)
@@ -464,5 +464,5 @@ class Sync:
                     raise result
 
 
-_PASSING = (TransportFailed, LedgerBusy, OutcomeUnknown, StorageError)
+_PASSING = (TransportFailed, TooBusy, LedgerBusy, OutcomeUnknown, StorageError)
 """What passes by itself, as a rule."""

@@ -89,7 +89,8 @@ def test_a_token_that_ends_while_it_is_used_is_noticed(tmp_path: Path, how: str)
                 assert "NotAuthenticated: token 'one' has expired or was revoked" in status.error
                 assert status.hub == hub.ledger.identity.ledger
             clock.ahead_ms = 0
-            again = tokens.create("one again", pull=ALL, push=ALL)
+            ledger = one.ledger.identity.ledger
+            again = tokens.create("one again", pull=ALL, push=ALL, ledger=ledger)
             done = await one.sync(there.url, token=again).once()
             assert (done.pushed, done.in_step) == (1, True)
             assert await ids(one) == await ids(hub)
@@ -139,7 +140,8 @@ def test_what_is_pushed_outside_of_the_scope_is_held_and_the_rest_goes_on(tmp_pa
                 await sync.in_step(timeout_s=PATIENCE_S)
                 assert await ids(hub) == ["o1", "o2"]
             tokens.revoke("one")
-            wide = tokens.create("wide", pull=ALL, push=ALL)
+            ledger = one.ledger.identity.ledger
+            wide = tokens.create("wide", pull=ALL, push=ALL, ledger=ledger)
             async with one.sync(there.url, token=wide) as sync:
                 await sync.in_step(timeout_s=PATIENCE_S)
                 assert await sync.release() == 1

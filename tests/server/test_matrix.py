@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from everlog.server import Application, Limits, Pattern, TokenFile
+from everlog import EventStore
+from everlog.server import Application, Limits, Pattern, TokenFile, app
 from everlog.server.routes import ROUTES, Needs
 from everlog.wire.messages import Offer
 from tests.server.calling import (
     ALL,
     LEDGER,
+    SECRET,
+    Reply,
     append,
     call,
     event,
@@ -173,6 +176,28 @@ async def test_who_guesses_tokens_is_slowed_down(tmp_path: Path) -> None:
         assert other.status == 200
 
 
+async def test_behind_a_proxy_who_guesses_does_not_lock_out_who_comes_by_it_too(
+    tmp_path: Path,
+) -> None:
+    tokens = TokenFile(tmp_path / "tokens.json")
+    plain = tokens.create("shop", pull=[ALL])
+    limits = Limits(address_requests_per_s=10)
+    async with EventStore.open("memory:") as store:
+        hub = app(store, tokens=tokens, secret=SECRET, limits=limits, behind_proxy=True)
+
+        async def status(token: str, by: str) -> int:
+            headers = {"x-forwarded-for": by}
+            return (await call(hub, "GET", "/v1/status", token=token, headers=headers)).status
+
+        # What stands before the last comma is what the client says, and may be anything.
+        assert [await status("guess", f"192.0.2.{i}, 203.0.113.9") for i in range(5)][-1] == 429
+        assert await status(plain, "203.0.113.9, 192.0.2.7") == 200
+        await hub.close()
+        hub = app(store, tokens=tokens, secret=SECRET, limits=limits)
+        assert [await status("guess", f"192.0.2.{i}") for i in range(5)][-1] == 429
+        await hub.close()
+
+
 async def test_a_token_that_asks_too_often_waits_and_others_do_not(tmp_path: Path) -> None:
     async with guarded(tmp_path, Limits(requests_per_s=0.5)) as (hub, plain):
         replies = [await call(hub, "GET", "/v1/status", token=plain["reader"]) for _ in range(3)]
@@ -212,6 +237,91 @@ async def test_a_token_belongs_to_the_ledger_that_comes_first(tmp_path: Path) ->
         headers = {"everlog-ledger": other}
         assert (await call(hub, "GET", "/v1/pull", token=plain, headers=headers)).status == 403
         assert [token.ledger for token in tokens.tokens()] == [LEDGER]
+
+
+async def test_no_token_takes_the_name_of_a_ledger_that_is_another_s_or_the_hub_s(
+    tmp_path: Path,
+) -> None:
+    tokens = TokenFile(tmp_path / "tokens.json")
+    one, two, gone = (tokens.create(name, push=[ALL]) for name in ("one", "two", "gone"))
+    async with offered() as (store, there):
+        await append(there, event("a-1"))
+        foreign = [Offer(record) for record in await records_of(store)]
+    victim, theirs = foreign[0].record.origin, "ef" * 16
+    async with offered(tokens=tokens) as (store, hub):
+        own = (await store.info()).ledger
+        for token, ledger in ((one, victim), (gone, theirs)):
+            assert (
+                await call(hub, "POST", "/v1/hello", json=hello(ledger), token=token)
+            ).status == 200
+        tokens.revoke("gone")
+        for ledger in (victim, theirs, own):
+            reply = await call(hub, "POST", "/v1/hello", json=hello(ledger), token=two)
+            assert (reply.status, reply.code) == (403, "not_allowed"), ledger
+            assert (await push(hub, foreign, ledger=ledger, token=two)).status == 403
+        assert await records_of(store) == []
+        assert [token.ledger for token in tokens.tokens()] == [victim, None, theirs]
+        # Whoever keeps the tokens may say so: such as of the next token of the same ledger.
+        for name, ledger in (("next", victim), ("itself", own)):
+            token = tokens.create(name, push=[ALL], ledger=ledger)
+            assert (
+                await call(hub, "POST", "/v1/hello", json=hello(ledger), token=token)
+            ).status == 200
+        # And the one that was refused is good for a ledger of its own.
+        assert (await call(hub, "POST", "/v1/hello", json=hello(), token=two)).status == 200
+
+
+async def test_a_token_that_waits_too_often_leaves_room_for_others(tmp_path: Path) -> None:
+    async with guarded(tmp_path, Limits(streams_per_token=2)) as (hub, plain):
+
+        def wait(role: str) -> asyncio.Task[Reply]:
+            query = "position=9&timeout_s=30"
+            return asyncio.create_task(call(hub, "GET", "/v1/wait", query=query, token=plain[role]))
+
+        waits = [wait("reader") for _ in range(2)]
+        await until(lambda: len(hub.answering.news.waited_for) == 2, what="two wait")
+        reply = await asyncio.wait_for(wait("reader"), 100)
+        assert (reply.status, reply.code) == (429, "too_busy")
+        other = wait("both")
+        await until(lambda: len(hub.answering.news.waited_for) == 3, what="another waits")
+        hub.stop()
+        assert [reply.status for reply in await asyncio.gather(*waits, other)] == [200] * 3
+
+
+@pytest.mark.parametrize("how", ["no tokens", "a folder"])
+async def test_a_file_of_tokens_that_cannot_be_read_lets_nobody_in_until_it_can(
+    how: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "secret-place.json"
+    plain = TokenFile(path).create("shop", pull=[ALL])
+    good = path.read_bytes()
+    async with offered(tokens=TokenFile(path), limits=Limits(comment_s=0.1)) as (_, hub):
+        following = asyncio.create_task(
+            call(hub, "GET", "/v1/pull", token=plain, headers={"accept": "text/event-stream"})
+        )
+        await until(lambda: hub.answering.live, what="it follows")
+        path.unlink()
+        if how == "a folder":
+            path.mkdir()
+        else:
+            path.write_text("{broken")
+        ended = (await asyncio.wait_for(following, 100)).body
+        assert b"event: problem\n" in ended
+        for token in (plain, None):
+            reply = await call(hub, "GET", "/v1/status", token=token)
+            assert reply.status == (401 if token is None else 503)
+            assert "secret-place" not in reply.body.decode() + ended.decode()
+        assert int((await call(hub, "GET", "/v1/pull", token=plain)).headers["retry-after"]) >= 1
+        if how == "a folder":
+            path.rmdir()
+        path.write_bytes(good)
+        await until_status(hub, plain, 200)
+
+
+async def until_status(hub: Application, token: str, status: int) -> None:
+    async with asyncio.timeout(100):
+        while (await call(hub, "GET", "/v1/status", token=token)).status != status:  # noqa: ASYNC110  # what is waited for has no signal
+            await asyncio.sleep(0.05)
 
 
 async def test_nobody_pushes_in_the_name_of_another(tmp_path: Path) -> None:

@@ -201,6 +201,36 @@ async def test_a_page_that_is_sent_back_changed_is_judged_anew(tmp_path: Path) -
         assert (await call(hub, "POST", "/v1/read", json=body, token=plain)).status == 400
 
 
+async def test_a_page_names_no_stream_that_the_token_may_not_know(tmp_path: Path) -> None:
+    tokens = TokenFile(tmp_path / "tokens.json")
+    everything = tokens.create("all", pull=[ALL], push=[ALL])
+    plain = tokens.create("prefix", pull=[SCOPES["prefix"]])
+    typed = tokens.create("type", pull=[SCOPES["type"]])
+    both = tokens.create("both", pull=[SCOPES["all three"]])
+    async with offered(tokens=TokenFile(tmp_path / "tokens.json")) as (store, hub):
+        await filled(store, hub, everything)
+        for stream in ("mine-0", "mine-2", "theirs-1"):
+            await store.relations.add("joint", stream)
+        selection: dict[str, Any] = {"relation": "joint", "prefix": "mine-"}
+        body: dict[str, Any] | None = {"selection": selection, "size": 1}
+        seen: list[str] = []
+        while body is not None:
+            reply = await call(hub, "POST", "/v1/read", json=body, token=plain)
+            assert reply.status == 200, reply  # also a page that follows
+            assert "theirs" not in reply.body.decode()
+            seen += [line["record"]["stream"] for line in reply.lines[:-1]]
+            page = reply.lines[-1]["page"]
+            body = None if page["cursor"] is None else {**page, "size": 1}
+        assert seen == ["mine-0", "mine-2"]
+        # Whose streams these are is not known by the types of their events.
+        selection = {"relation": "joint", "types": ["mine"]}
+        reply = await call(hub, "POST", "/v1/read", json={"selection": selection}, token=typed)
+        assert (reply.status, reply.code) == (403, "not_allowed")
+        selection = {"relation": "mine", "prefix": "mine-", "types": ["mine"]}
+        reply = await call(hub, "POST", "/v1/read", json={"selection": selection}, token=both)
+        assert reply.status == 200
+
+
 async def test_what_leaves_a_relation_is_not_given_any_more(tmp_path: Path) -> None:
     tokens = TokenFile(tmp_path / "tokens.json")
     everything = tokens.create("all", pull=[ALL], push=[ALL])

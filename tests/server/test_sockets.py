@@ -65,6 +65,31 @@ async def test_who_never_ends_the_body_is_told_and_cut_off() -> None:
         assert b"connection: close" in reply.lower()
 
 
+async def test_a_request_of_two_lengths_is_refused_and_nothing_behind_it_is_answered() -> None:
+    async with served() as (_, server), line_to(server) as line:
+        await line.send(
+            b"POST /v1/append HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+        reply = await line.rest()
+        assert reply.startswith(HEAD + b"400 ")
+        assert reply.count(HEAD) == 1
+
+
+async def test_who_sends_to_a_stream_that_it_follows_is_cut_off() -> None:
+    async with served() as (_, server), line_to(server) as line:
+        await line.send(
+            b"GET /v1/pull HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        await line.until(b'"up_to_date":true')
+        assert server.application.answering.live == 1
+        await line.send(b"4\r\nmore\r\n")
+        await line.rest()
+        await until(lambda: server.application.answering.live == 0, what="it follows no more")
+
+
 async def test_a_body_that_is_too_large_is_refused_before_it_is_sent() -> None:
     async with served() as (_, server), line_to(server) as line:
         await line.send(

@@ -105,6 +105,8 @@ def _gives(pattern: Pattern, selection: Selection, members: Members) -> bool:
         # Each by itself: so it does not matter what else the selection says.
         untyped = Pattern(pattern.prefix, pattern.relation)
         return all(_matches(untyped, stream, None, members) for stream in selection.streams)
+    if pattern.types is not None and selection.relation not in (None, pattern.relation):
+        return False  # its pages name all streams of the relation, also those without such events
     return (selection.prefix or "").startswith(pattern.prefix or "") and pattern.relation in (
         None,
         selection.relation,

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from everlog.core.portable import canonical, is_canonical, parse
 from everlog.core.record import StoredRecord
-from everlog.core.selection import Selection
+from everlog.core.selection import Page, Selection
 from everlog.core.sequencer import NewEvent
 from everlog.core.stamp import is_stamp
 from everlog.core.stream import check_name
@@ -113,7 +113,8 @@ class Answering:
         self.pieces = Pieces(hub.pull, hub.ledger.identity.ledger, now_s=monotonic_s)
         self._live: dict[str | None, int] = {}
         """Streams of server-sent events, by the key of the token."""
-        self._waits = 0
+        self._waits: dict[str | None, int] = {}
+        """Waits for news, by the key of the token."""
         self._document = json.dumps(openapi.document(), separators=(",", ":")).encode()
         self._document_tag = f'"{hashlib.sha256(self._document).hexdigest()}"'
 
@@ -212,29 +213,28 @@ class Answering:
     async def wait(self, asking: Asking) -> Answer:
         position = asking.number("position", 0)
         timeout_s = min(asking.seconds("timeout_s", self._limits.wait_s), self._limits.wait_s)
-        if self._waits >= self._limits.streams:
-            raise not_now("too many wait for news", retry_after_s=5.0)
-        self._waits += 1
-        try:
+        self._check_room(self._waits, asking.caller.key, "wait for news")
+        with _counted(self._waits, asking.caller.key):
             head = await self.news.past(position, timeout_s=timeout_s)
-        finally:
-            self._waits -= 1
         return Answer(write_position(head), JSON)
 
     def _streaming(self, asking: Asking, asked: Asked, piece: Piece, size: int) -> Streaming:
-        key = asking.caller.key
         if self.news.is_stopped:
             raise not_now("the server is about to stop", retry_after_s=1.0)
-        if self.live >= self._limits.streams:
-            raise not_now("too many follow the log", retry_after_s=5.0)
-        if key is not None and self._live.get(key, 0) >= self._limits.streams_per_token:
-            raise TooBusy("too many follow the log by this token", retry_after_s=5.0)
+        self._check_room(self._live, asking.caller.key, "follow the log")
         return Streaming(self._events(asking, asked, piece, size), SSE)
+
+    def _check_room(self, counts: dict[str | None, int], key: str | None, what: str) -> None:
+        """Raises unless one more may do something that takes its time."""
+        if sum(counts.values()) >= self._limits.streams:
+            raise not_now(f"too many {what}", retry_after_s=5.0)
+        if key is not None and counts.get(key, 0) >= self._limits.streams_per_token:
+            raise TooBusy(f"too many {what} by this token", retry_after_s=5.0)
 
     async def _events(
         self, asking: Asking, asked: Asked, piece: Piece, size: int
     ) -> AsyncGenerator[bytes]:
-        with self._counted(asking.caller.key):
+        with _counted(self._live, asking.caller.key):
             yield b"retry: 1000\n\n"
             yield piece.events
             scope = piece.pulled.scope
@@ -266,16 +266,6 @@ class Answering:
                     await asyncio.sleep(0.05)  # what there is news of cannot be read yet
                 piece = found
 
-    @contextmanager
-    def _counted(self, key: str | None) -> Generator[None]:
-        self._live[key] = self._live.get(key, 0) + 1
-        try:
-            yield
-        finally:
-            self._live[key] -= 1
-            if not self._live[key]:
-                del self._live[key]
-
     def _check_still(self, caller: Caller) -> None:
         """Raises `NotAuthenticated` once a token holds no more."""
         if self._tokens is None or caller.key is None:
@@ -289,6 +279,11 @@ class Answering:
         if caller.key is None or self._tokens is None:
             return caller
         if caller.ledger is None:
+            if ledger == self._hub.ledger.identity.ledger:
+                raise NotAllowed(
+                    f"ledger {ledger} is the hub's own: nobody else writes in its name, unless "
+                    "their token was created with this ledger"
+                )
             token = await asyncio.to_thread(self._tokens.bind, caller.key, ledger)
             caller = replace(caller, ledger=token.ledger)
         self._check_own(caller, ledger)
@@ -322,7 +317,7 @@ class Answering:
         check_selection(caller, selection, await self._members(caller.pull))
         size = min(size, self._limits.records)
         page = await self._hub.ledger.read(selection, cursor=cursor, size=size)
-        return Answer(b"".join(page_lines(page)), NDJSON)
+        return Answer(b"".join(page_lines(_without_others(page))), NDJSON)
 
     async def find(self, asking: Asking) -> Answer:
         ids = read_ids(await asking.body())
@@ -406,6 +401,17 @@ class Answering:
 
 
 # --- helpers ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _counted(counts: dict[str | None, int], key: str | None) -> Generator[None]:
+    counts[key] = counts.get(key, 0) + 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]
 
 
 def event_of(error: EverlogError) -> bytes:
@@ -493,6 +499,18 @@ def _check_selection_names(selection: Selection) -> None:
     for stream in selection.streams or ():
         check_name("stream", stream)
     _check_scope_names(EdgeScope(selection.prefix, selection.relation, selection.types))
+
+
+def _without_others(page: Page) -> Page:
+    """Returns a page that names no streams of its relation but those that it can be of.
+
+    The others may be none of the reader's business, who could not ask for the next page, either.
+    """
+    streams, prefix = page.selection.streams, page.selection.prefix
+    if streams is None or prefix is None:
+        return page
+    meant = tuple(stream for stream in streams if stream.startswith(prefix))
+    return replace(page, selection=page.selection._replace(streams=meant))
 
 
 def _checked_append(body: bytes) -> AppendText:

@@ -54,6 +54,7 @@ def app(
     tokens: Tokens | None = None,
     secret: bytes | None = None,
     limits: Limits | None = None,
+    behind_proxy: bool = False,
 ) -> Application:
     """Returns an ASGI application that offers a store to its edges, as their hub.
 
@@ -65,13 +66,17 @@ def app(
     - `secret`: of the receipts, by which edges give back what the hub has lost: at least 16 bytes,
       kept outside of the database and always the same; needed with tokens
     - `limits`: how much it takes of whom
+    - `behind_proxy`: all requests come by a proxy, which says in `X-Forwarded-For` of whom: the
+      last address there is counted, and not that of the proxy, which all have
 
     Raises `InvalidInput` for tokens without a secret.
 
     >>> from everlog.server import app
     >>> application = app(store)  # for the ASGI server that runs it
     """
-    return Application(store, tokens=tokens, secret=secret, limits=limits or Limits())
+    return Application(
+        store, tokens=tokens, secret=secret, limits=limits or Limits(), behind_proxy=behind_proxy
+    )
 
 
 class Application:
@@ -91,6 +96,7 @@ class Application:
         tokens: Tokens | None,
         secret: bytes | None,
         limits: Limits,
+        behind_proxy: bool = False,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         if tokens is not None and secret is None:
@@ -101,6 +107,7 @@ class Application:
         hub = store.as_hub(secret=secret)
         self._now_ms = hub.now_ms
         self._tokens = tokens
+        self._behind_proxy = behind_proxy
         self.limits = limits
         self.answering = Answering(
             hub, tokens, secret=secret, limits=limits, monotonic_s=monotonic_s
@@ -142,10 +149,23 @@ class Application:
         if size > self.limits.header_bytes:
             limit = self.limits.header_bytes
             return plain_problem(431, "headers_too_large", f"headers have at most {limit:,} bytes")
-        after_s = self._of_address.take(_address(scope))
+        names = {name.lower() for name, _ in scope["headers"]}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            # A proxy may have gone by the other one, and what is behind may be somebody else's.
+            return plain_problem(400, "two_lengths", "a body has a length, or comes in chunks")
+        after_s = self._of_address.take(self._address(scope))
         if after_s:
             return problem_of(TooBusy("too many requests of this address", retry_after_s=after_s))
         return None
+
+    def _address(self, scope: Scope) -> str:
+        """Returns of whom a request is: what stands last is what the proxy itself has seen."""
+        if self._behind_proxy:
+            said = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            if said:
+                return str(said[-1].rpartition(b",")[2].strip().decode("latin-1"))
+        client = scope.get("client")
+        return str(client[0]) if client else "?"
 
     def _route(self, route: Route) -> StarletteRoute:
         answers: Answers = getattr(self.answering, route.name)
@@ -175,7 +195,7 @@ class Application:
         if kind.lower() == "bearer" and plain:
             token = find(self._tokens, plain.strip())
             if token is None:
-                self._of_address.charge(_address(scope), FAILED_COST)
+                self._of_address.charge(self._address(scope), FAILED_COST)
                 raise NotAuthenticated("the token is none of this hub's")
         if token is None:
             raise NotAuthenticated("a token is needed: send the header Authorization: Bearer ...")
@@ -295,11 +315,6 @@ def _check_local(headers: dict[str, str]) -> None:
         raise NotAllowed("a hub without tokens answers to localhost alone; create a token")
     if "origin" in headers:
         raise NotAllowed("a hub without tokens answers no web page; create a token")
-
-
-def _address(scope: Scope) -> str:
-    client = scope.get("client")
-    return str(client[0]) if client else "?"
 
 
 async def _no_route(_: Request, error: Exception) -> Response:

@@ -160,5 +160,8 @@ class Sender:
 
 
 async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Returns when nobody is there, or when they send what nobody reads: a body has no end here."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect" or message.get("body"):
+            return

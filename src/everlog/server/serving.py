@@ -46,7 +46,8 @@ async def serve(
     - `host`, `port`: where; port 0 takes a free one: `server.url` says which
     - `tokens`, `secret`, `limits`: as for `everlog.server.app`
     - `certificate`, `key`: files in PEM, for TLS
-    - `behind_proxy`: the port speaks plain HTTP on purpose: what speaks TLS stands before it
+    - `behind_proxy`: the port speaks plain HTTP on purpose: what speaks TLS stands before it, and
+      says in `X-Forwarded-For` who asks
 
     Raises `InvalidInput` for a host that others can reach without tokens, or with tokens and
     neither a certificate nor `behind_proxy`: whoever listens on the way would have them; and where
@@ -59,7 +60,7 @@ async def serve(
     """
     check_host(host, tokens=tokens, is_safe=certificate is not None or behind_proxy)
     limits = limits or Limits()
-    application = app(store, tokens=tokens, secret=secret, limits=limits)
+    application = app(store, tokens=tokens, secret=secret, limits=limits, behind_proxy=behind_proxy)
     bound = _bind(host, port)
     try:
         server = Server(application, bound, certificate=certificate, key=key)

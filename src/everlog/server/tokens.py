@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import time
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from everlog.core.stream import check_name
-from everlog.errors import InvalidInput, InvalidMessage, NotFound
+from everlog.errors import InvalidInput, InvalidMessage, NotAllowed, NotFound, StorageFailed
 from everlog.server.locking import locked, sync_folder
 from everlog.wire.json_text import (
     a_list,
@@ -42,6 +43,8 @@ MOST_PATTERNS = 100
 _FORMAT = 1
 _FILE_BYTES = 64 * 1024 * 1024
 _LOOK_AGAIN_S = 0.5
+
+_log = logging.getLogger("everlog.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +143,18 @@ class Tokens(Protocol):
     """
 
     def find(self, key: str) -> Token | None:
-        """Returns the token of a key, as it is now; None if there is none. Takes no time."""
+        """Returns the token of a key, as it is now; None if there is none. Takes no time.
+
+        Raises `StorageFailed` where that cannot be told: then nobody is let in.
+        """
         ...
 
     def bind(self, key: str, ledger: str) -> Token:
         """Returns a token that belongs to a ledger from now on, or did to another before.
 
-        May take a while: it is called in a thread. Raises `NotFound`.
+        May take a while: it is called in a thread. Raises `NotFound`, `StorageFailed`, and
+        `NotAllowed` for a ledger that has another token, one that was revoked as well: otherwise
+        whoever has a token without a ledger could write in the name of any.
         """
         ...
 
@@ -173,6 +181,7 @@ class TokenFile:
         self._seen: tuple[int, int, int] | None = None
         self._looked_s = -1.0
         self._by_key: dict[str, Token] = {}
+        self._is_readable = True
 
     def create(
         self,
@@ -226,22 +235,35 @@ class TokenFile:
             raise NotFound(f"there is no token {name!r}")
 
     def find(self, key: str) -> Token | None:
-        """Returns the token of a key, as it is now; None if there is none."""
+        """Returns the token of a key, as it is now; None if there is none.
+
+        Raises `StorageFailed` where the file cannot be read.
+        """
         now_s = time.monotonic()
         if self._looked_s < 0 or now_s - self._looked_s >= _LOOK_AGAIN_S:
-            self._look()
             self._looked_s = now_s
+            try:
+                self._look()
+                self._is_readable = True
+            except InvalidInput as error:
+                # For the operator, and not for who asks: it names the file.
+                _log.error("nobody is let in: %s", error)
+                self._seen, self._by_key, self._is_readable = None, {}, False
+        if not self._is_readable:
+            raise StorageFailed("the tokens cannot be read")
         return self._by_key.get(key)
 
     def bind(self, key: str, ledger: str) -> Token:
-        """Returns a token that belongs to a ledger from now on, or did to another before."""
-        with self._changing() as tokens:
-            for index, token in enumerate(tokens):
-                if token.key == key:
-                    if token.ledger is None:
-                        tokens[index] = replace(token, ledger=ledger)
-                    return tokens[index]
-        raise NotFound("the token is gone")
+        """Returns a token that belongs to a ledger from now on, or did to another before.
+
+        Raises `NotFound`, `NotAllowed` for a ledger that has another token, and `StorageFailed`.
+        """
+        try:
+            with self._changing() as tokens:
+                return _bound(tokens, key, ledger)
+        except InvalidInput as error:
+            _log.error("a token cannot be bound to its ledger: %s", error)
+            raise StorageFailed("the tokens cannot be changed") from error
 
     def _look(self) -> None:
         try:
@@ -249,6 +271,8 @@ class TokenFile:
         except FileNotFoundError:
             self._seen, self._by_key = None, {}
             return
+        except OSError as error:
+            raise InvalidInput(f"the tokens in {self._path} cannot be read: {error}") from error
         seen = (found.st_ino, found.st_mtime_ns, found.st_size)
         if seen != self._seen:
             self._by_key = {token.key: token for token in self._read()}
@@ -307,6 +331,22 @@ class TokenFile:
 
     def _now_ms(self) -> int:
         return int(self._now_s() * 1_000)
+
+
+def _bound(tokens: list[Token], key: str, ledger: str) -> Token:
+    """Returns the token of a key, once it has a ledger: this one, if it had none."""
+    for index, token in enumerate(tokens):
+        if token.key != key:
+            continue
+        if token.ledger is None:
+            if any(other.ledger == ledger for other in tokens):
+                raise NotAllowed(
+                    f"ledger {ledger} has had another token: to give it token {token.name!r}, it "
+                    "has to be created with this ledger (everlog token create ... --ledger)"
+                )
+            tokens[index] = replace(token, ledger=ledger)
+        return tokens[index]
+    raise NotFound("the token is gone")
 
 
 def digest_of(plain: str) -> bytes:

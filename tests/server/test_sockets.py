@@ -15,7 +15,7 @@ import pytest
 from everlog import EventStore
 from everlog.core.sequencer import Append, NewEvent
 from everlog.errors import InvalidInput
-from everlog.server import Limits, Pattern, TokenFile, serve
+from everlog.server import Limits, Pattern, Server, TokenFile, serve
 from everlog.wire.pieces import EventReader, PieceReader
 from tests.server.calling import SECRET, until
 from tests.server.sockets import Line, get, line_to, served
@@ -233,20 +233,51 @@ def make(*command: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command, capture_output=True, check=False)
 
 
-async def test_it_speaks_tls(tmp_path: Path) -> None:
+async def certified(folder: Path) -> dict[str, Any]:
     made = await asyncio.to_thread(
         make,
         *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
         *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-        *("-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "hub.pem")),
+        *("-keyout", str(folder / "key.pem"), "-out", str(folder / "hub.pem")),
     )
     assert made.returncode == 0, made.stderr
-    async with served(certificate=tmp_path / "hub.pem", key=tmp_path / "key.pem") as (_, server):
+    return {"certificate": folder / "hub.pem", "key": folder / "key.pem"}
+
+
+async def over_tls(server: Server, certificate: Path, path: str = "/healthz") -> bytes:
+    """The whole answer to a GET."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", server.port, ssl=context, server_hostname="localhost"
+    )
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    reply = await reader.read()
+    writer.close()
+    return reply
+
+
+async def test_it_speaks_tls(tmp_path: Path) -> None:
+    files = await certified(tmp_path)
+    async with served(**files) as (_, server):
         assert server.url.startswith("https://")
-        context = ssl.create_default_context(cafile=str(tmp_path / "hub.pem"))
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", server.port, ssl=context, server_hostname="localhost"
-        )
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        assert (await reader.read()).startswith(HEAD + b"200 ")
-        writer.close()
+        for _ in range(20):
+            assert (await over_tls(server, files["certificate"])).startswith(HEAD + b"200 ")
+        async with line_to(server) as line:  # who does not
+            await line.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert HEAD not in await line.rest()
+        await until(lambda: len(server.connections) == 0, what="none is left")
+
+
+async def test_who_never_ends_the_handshake_counts_and_is_cut_off(tmp_path: Path) -> None:
+    files = await certified(tmp_path)
+    limits = Limits(connections=3, header_s=0.5)
+    async with served(limits=limits, **files) as (_, server):
+        async with line_to(server) as one, line_to(server) as two, line_to(server) as three:
+            await until(lambda: len(server.connections) == 3, what="all three count")
+            async with line_to(server) as more:
+                assert await more.rest() == b""
+            for line in (one, two, three):
+                assert await line.rest() == b""
+        assert server.connections.cut_off == 3
+        await until(lambda: len(server.connections) == 0, what="none is left")
+        assert (await over_tls(server, files["certificate"])).startswith(HEAD + b"200 ")

@@ -7,12 +7,14 @@ Here one look a second goes over all of them.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.server import ServerState
 
 from everlog.server.limits import Limits
@@ -29,7 +31,9 @@ class Connections:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._open: set[Connection] = set()
+        self.tls: ssl.SSLContext | None = None
+        """With what they are made safe, if they are."""
+        self._open: set[Connection | Handshake] = set()
         self._addresses: Counter[str] = Counter()
         self.cut_off = 0
         """Connections that were closed because they took too long."""
@@ -43,9 +47,10 @@ class Connections:
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> Connection:
+    ) -> Connection | Handshake:
         """Makes a connection, as uvicorn wants it made."""
-        return Connection(self, config, server_state, app_state, _loop)
+        connection = Connection(self, config, server_state, app_state, _loop)
+        return connection if self.tls is None else Handshake(self, connection, self.tls)
 
     def has_room(self, address: str) -> bool:
         """Whether one more is taken, of this address."""
@@ -54,12 +59,12 @@ class Connections:
             and self._addresses[address] < self.limits.connections_per_address
         )
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection | Handshake) -> None:
         """Counts a connection."""
         self._open.add(connection)
         self._addresses[connection.address] += 1
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Connection | Handshake) -> None:
         """Counts it no more."""
         if connection in self._open:
             self._open.remove(connection)
@@ -159,6 +164,76 @@ class Connection(H11Protocol):
     def _is_idle(self) -> bool:
         cycle: Any = self.cycle
         return cycle is None or cycle.response_complete
+
+
+class Handshake(asyncio.Protocol):
+    """A connection that has no TLS yet.
+
+    asyncio by itself would tell of it when it has: until then it would not count, for a minute.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self, connections: Connections, connection: Connection, tls: ssl.SSLContext
+    ) -> None:
+        self._all = connections
+        self._connection = connection
+        self._tls = tls
+        self.address = "?"
+        self._since_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._early = bytearray()
+        """What came with the end of the handshake."""
+        self._has_ended = False
+        self._is_lost = False
+        self._is_over = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        peer = get_remote_addr(self.transport)
+        self.address = "?" if peer is None else peer[0]
+        if not self._all.has_room(self.address):
+            self.transport.abort()  # nothing can be said yet
+            return
+        self.transport.pause_reading()  # until there is somebody who understands it
+        loop = asyncio.get_running_loop()
+        self._since_s = loop.time()
+        self._all.add(self)
+        self._task = loop.create_task(self._shake(loop))
+
+    def data_received(self, data: bytes) -> None:
+        self._early += data
+
+    def eof_received(self) -> None:
+        self._has_ended = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
+        if self._is_over:
+            self._connection.connection_lost(exc)
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Whether its other end has taken too long."""
+        return now_s - self._since_s > self._all.limits.header_s
+
+    async def _shake(self, loop: asyncio.AbstractEventLoop) -> None:
+        safe: asyncio.Transport | None = None
+        try:
+            safe = await loop.start_tls(self.transport, self, self._tls, server_side=True)
+        except OSError:  # those of TLS and of time are, too
+            self.transport.abort()
+        finally:
+            self._all.remove(self)
+        if safe is None or self._is_lost:
+            return
+        self._is_over = True
+        safe.set_protocol(self._connection)
+        self._connection.connection_made(safe)
+        if self._early:
+            self._connection.data_received(bytes(self._early))
+        if self._has_ended:
+            self._connection.eof_received()
 
 
 def _raw(status: bytes, body: bytes, more: bytes = b"") -> bytes:

@@ -122,6 +122,8 @@ class Server:
             config.load()
         except (OSError, ValueError) as error:  # `ssl.SSLError` is an OSError
             raise InvalidInput(f"the certificate or its key cannot be used: {error}") from error
+        # Not uvicorn's: so a connection counts before its handshake.
+        self.connections.tls, config.ssl = config.ssl, None
         self._uvicorn = _Uvicorn(config, application)
         self._is_safe = certificate is not None
 

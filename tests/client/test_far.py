@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -16,8 +17,10 @@ from everlog import (
     WrongVersion,
     blocking,
 )
+from everlog.core.sequencer import Append, NewEvent
 from everlog.errors import CannotOpen, InvalidUrl, NotSupported, StorageError, Unreachable
-from tests.client.hubs import serving
+from everlog.server import serve
+from tests.client.hubs import LIMITS, serving
 from tests.client.running import run
 from tests.client.test_syncing import ids, memory
 from tests.store.watched import Noted
@@ -44,6 +47,25 @@ def test_it_appends_reads_folds_and_follows() -> None:
             assert (await far.info()).position == 2
             assert (await far.verify()).ok
             assert await ids(far) == await ids(hub)
+
+    run(main)
+
+
+def test_what_is_too_large_for_one_answer_is_found_in_several() -> None:
+    async def main() -> None:
+        small = replace(LIMITS, body_bytes=50_000)
+        async with (
+            await memory() as hub,
+            serve(hub, port=0, limits=small) as server,
+            EventStore.open(server.url, events=[Noted]) as far,
+        ):
+            ids = [f"m{n}" for n in range(5)]
+            for id in ids:
+                data = f'{{"t":"{"x" * 20_000}"}}'
+                event = NewEvent(id, "a", "t", 1, "t", data, "null", id, None, bytes(32))
+                await hub.ledger.commit([Append((event,))])
+            found = await far.ledger.find([*ids, "none"])
+            assert [each and each.id for each in found] == [*ids, None]
 
     run(main)
 

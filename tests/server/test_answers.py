@@ -275,6 +275,17 @@ async def test_what_else_there_is_to_be_read() -> None:
         assert (await call(hub, "GET", "/healthz")).json == {"status": "ok"}
 
 
+async def test_what_is_found_is_no_larger_than_a_body_may_be() -> None:
+    limits = Limits(body_bytes=50_000)
+    async with offered(limits=limits) as (_, hub):
+        for id in ("m1", "m2"):
+            await append(hub, {**event("a", id=id), "data": {"t": "x" * 20_000}})
+        found = await call(hub, "POST", "/v1/find", json={"ids": ["m1", "m2"]})
+        assert [each["record"]["id"] for each in found.json["records"]] == ["m1", "m2"]
+        found = await call(hub, "POST", "/v1/find", json={"ids": ["m1"] * 3})
+        assert (found.status, found.code) == (413, "too_large")
+
+
 async def test_a_wait_ends_with_news_or_with_its_time() -> None:
     async with offered() as (_, hub):
         waiting = asyncio.create_task(call(hub, "GET", "/v1/wait", query="position=0&timeout_s=30"))

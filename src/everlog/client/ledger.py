@@ -25,6 +25,7 @@ from everlog.errors import (
     OutcomeUnknown,
     StoreClosed,
     TooBusy,
+    TooLarge,
     TransportFailed,
     Unreachable,
 )
@@ -178,9 +179,15 @@ class RemoteLedger:
     async def find(self, ids: Sequence[str]) -> Sequence[StoredRecord | None]:
         self._owner.check()
         found: list[StoredRecord | None] = []
-        for begin in range(0, len(ids), MAX_PIECE):
-            find = partial(self._find, ids[begin : begin + MAX_PIECE])
-            found += await self._patiently(find)
+        size = MAX_PIECE
+        while len(found) < len(ids):
+            asked = ids[len(found) : len(found) + size]
+            try:
+                found += await self._patiently(partial(self._find, asked))
+            except TooLarge:
+                if len(asked) == 1:
+                    raise
+                size = len(asked) // 2  # so many do not fit into an answer
         return found
 
     async def _find(self, ids: Sequence[str]) -> list[StoredRecord | None]:

@@ -26,6 +26,7 @@ from everlog.errors import (
     NotAuthenticated,
     NotFound,
     TooBusy,
+    TooLarge,
 )
 from everlog.server import openapi
 from everlog.server.access import (
@@ -89,6 +90,8 @@ T = TypeVar("T")
 
 IN_THREAD_BYTES = 64 * 1024
 """A body of so many bytes is work for a thread."""
+FOUND = 100
+"""So many records are looked up at a time: each may have 1 MiB."""
 PIECE = 500
 """Records in a piece, unless another number is asked for."""
 
@@ -327,12 +330,16 @@ class Answering:
             raise InvalidMessage("body.ids", f"has over {self._limits.records} entries")
         members = await self._members(asking.caller.pull)
         pull = asking.caller.pull
-        found: list[StoredRecord | None] = [
-            record
-            if record is not None and may_see(pull, record.stream, record.type, members)
-            else None
-            for record in await self._hub.ledger.find(ids)
-        ]
+        found: list[StoredRecord | None] = []
+        size = 0
+        for begin in range(0, len(ids), FOUND):
+            for record in await self._hub.ledger.find(ids[begin : begin + FOUND]):
+                if record is not None and not may_see(pull, record.stream, record.type, members):
+                    record = None
+                found.append(record)
+                size += 0 if record is None else len(record.data) + len(record.meta)
+            if size > self._limits.body_bytes:
+                raise TooLarge("what was found", size=size, limit=self._limits.body_bytes)
         return Answer(write_found(found), JSON)
 
     async def stream(self, asking: Asking) -> Answer:

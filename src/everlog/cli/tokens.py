@@ -59,7 +59,7 @@ def add_to(commands: Commands) -> None:
     create.add_argument(
         "--ledger",
         metavar="ID",
-        help="of the only edge that writes with it (default: the first that comes)",
+        help="of the only edge that writes with it (default: the first that comes without a token)",
     )
     add_output(create)
     create.set_defaults(run=partial(_create, refuse=create.error))

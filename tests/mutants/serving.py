@@ -33,8 +33,8 @@ SERVING = [
         "what guessing costs",
         "who guesses tokens is slowed down",
         "server/application.py",
-        "self._of_address.charge(_address(scope), FAILED_COST)",
-        "self._of_address.charge(_address(scope), 0.0)",
+        "self._of_address.charge(self._address(scope), FAILED_COST)",
+        "self._of_address.charge(self._address(scope), 0.0)",
         (MATRIX + "test_who_guesses_tokens_is_slowed_down",),
     ),
     Mutant(
@@ -65,8 +65,8 @@ SERVING = [
         "the scope of ids",
         "an event that is not for who asks is not found by its id",
         "server/answering.py",
-        "if record is not None and may_see(pull, record.stream, record.type, members)",
-        "if record is not None",
+        "if record is not None and not may_see(pull, record.stream, record.type, members):",
+        "if record is None:",
         (
             PROBES,
             SECRETS + "test_what_is_out_of_scope_is_answered_as_what_is_not_there",

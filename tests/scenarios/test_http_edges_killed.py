@@ -102,6 +102,8 @@ class Edge(Role):
 
     def copy(self) -> None:
         """Kills it, copies its files as they are then, and starts it again."""
+        # Who is put back to nothing is another ledger, and nobody has the effects of the first.
+        self.wait_until_begun()
         super().kill(again=False)
         shutil.rmtree(self._copy, ignore_errors=True)
         self._copy.mkdir()
@@ -245,6 +247,8 @@ async def _judged(
             async for record in there.read()
             if record.type == "synchronising:noted"
         }
+        origins = {store.ledger.identity.ledger for store in stores}
+        assert {origin for _, origin in notes} <= origins, "an edge has begun anew"
         # What an edge has lost before it was pushed is nowhere, and may have had its effect.
         assert notes <= calls
         return len(ledgers[0])

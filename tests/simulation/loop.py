@@ -27,7 +27,7 @@ class Loop:
         self.busy = False
         self.waiting: list[Task] = []
         """What waits for the end of the round that is under way."""
-        self.line = Line(wire, self.in_step, edge.scope.whole)
+        self.line = Line(wire, self.in_step, edge.scope)
         self.on_line: str | None = None
         """The hub that the last round has reached; None if it has not."""
         self.scope = ""

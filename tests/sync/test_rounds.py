@@ -386,7 +386,11 @@ def test_versions_are_those_of_the_history_that_the_hub_has() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("scope", [Scope(relation="mine"), Scope(prefix="k"), ALL], ids=str)
+@pytest.mark.parametrize(
+    "scope",
+    [Scope(relation="mine"), Scope(prefix="k"), ALL],
+    ids=["relation", "prefix", "all"],
+)
 def test_nobody_is_told_that_he_has_appended_what_the_hub_has_lost_before_it_came(
     scope: Scope,
 ) -> None:

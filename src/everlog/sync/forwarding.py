@@ -22,6 +22,8 @@ from everlog.ports.ledger import Ledger
 from everlog.wire.messages import Scope
 from everlog.wire.transport import Transport
 
+_ALL = Scope()
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -30,7 +32,7 @@ class Line:
     transport: Transport
     in_step: Callable[[], Awaitable[None]]
     """Returns when what the hub has now is here."""
-    scope: Scope = Scope()
+    scope: Scope = _ALL
     """What comes here of all that the hub has."""
 
 

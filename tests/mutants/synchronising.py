@@ -45,6 +45,7 @@ RELATED = seeds(464, 499)
 """With an edge that wants what is in a relation, also of such streams."""
 
 ROUNDS = "tests/sync/test_rounds.py::"
+LOST_BEFORE = "test_nobody_is_told_that_he_has_appended_what_the_hub_has_lost_before_it_came"
 SYNCING = "tests/sync/test_syncing.py::"
 
 SYNCHRONISING = [
@@ -580,6 +581,22 @@ SYNCHRONISING = [
         "self._strict = {hub: self._strict[hub], **self._strict}",
         "pass",
         (f"{SYNCING}test_who_has_another_hub_now_appends_to_its_strict_streams",),
+    ),
+    Mutant(
+        "what the hub has lost of what is wanted",
+        "who is told that an append to a strict stream in the scope was made has its record",
+        FORWARDING,
+        "if line.scope.relation is None:\n            return False",
+        "if line.scope.relation is None:\n            return True",
+        (f"{ROUNDS}{LOST_BEFORE}[prefix]",),
+    ),
+    Mutant(
+        "what the hub has lost of what may be wanted",
+        "what has not come is outside of a relation only if the hub still has it",
+        FORWARDING,
+        "at = Mark(last.position, last.chain)",
+        "at = None",
+        (f"{ROUNDS}{LOST_BEFORE}[relation]",),
     ),
     Mutant(
         "released by another process",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from everlog.errors import EverlogError
 from everlog.sync.edge import Edge, Round
 from everlog.sync.forwarding import Forwarding, Line
-from everlog.wire.transport import Transport
+from tests.simulation.network import Wire
 from tests.simulation.tasks import Task
 
 if TYPE_CHECKING:
@@ -21,15 +21,18 @@ MOST_ROUNDS = 5
 class Loop:
     """An edge that makes rounds, one at a time: one process of the ledger, as a `Sync` is."""
 
-    def __init__(self, site: Site, edge: Edge, wire: Transport, forwarding: Forwarding) -> None:
+    def __init__(self, site: Site, edge: Edge, wire: Wire, forwarding: Forwarding) -> None:
         self.edge = edge
         self.forwarding = forwarding
         self.busy = False
         self.waiting: list[Task] = []
         """What waits for the end of the round that is under way."""
-        self.line = Line(wire, self.in_step, edge.scope.whole)
+        self.line = Line(wire, self.in_step, edge.scope)
         self.on_line: str | None = None
         """The hub that the last round has reached; None if it has not."""
+        self.scope = ""
+        """What the hub has given by the end of the last round in step, in its words."""
+        self._wire = wire
         self._site = site
         self._begun = 0
         self._in_step_since = 0
@@ -56,6 +59,7 @@ class Loop:
                 self.forwarding.connect(welcome.ledger, self.line)
             if result.in_step:
                 self._in_step_since = number
+                self.scope = self._wire.scope
 
     async def in_step(self) -> None:
         """Returns when a round that has begun by now, or later, has ended in step."""

@@ -50,6 +50,8 @@ class Wire:
     def __init__(self, site: Site, address: str) -> None:
         self._site = site
         self._address = address
+        self.scope = ""
+        """What was given last, in the words of who gave it."""
 
     async def hello(self, hello: Hello) -> Welcome:
         answer: Welcome = await self._call("hello", lambda hub: hub.hello(hello))
@@ -57,6 +59,8 @@ class Wire:
 
     async def pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
         answer: Pulled | Forked = await self._call("pull", lambda hub: hub.pull(asked, size=size))
+        if isinstance(answer, Pulled):
+            self.scope = answer.scope
         return answer
 
     async def push(self, asked: Asked, offers: Sequence[Offer]) -> Pushed | Forked:

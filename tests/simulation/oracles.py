@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from everlog.core.aliases import first_id
+from everlog.core.aliases import event_of, first_id
 from everlog.core.chain import ORPHAN, OUTDATED, RESTAMPED
 from everlog.core.record import StoredRecord
 from everlog.store.verifying import verify
@@ -142,7 +142,9 @@ def _counted(site: Site, records: list[StoredRecord], at: int) -> tuple[bool, bo
             continue
         ids = tables.aliases.get(first_id(each), []) if each.id in site.replaced else []
         others = [tables.by_id[id] for id in {*ids, first_id(each)} & tables.by_id.keys()]
-        earlier = [other.position for other in others if other.order < each.order]
+        # Where ids clash, another ledger's event may have been born under the same one.
+        own = [other for other in others if event_of(other) == event_of(each)]
+        earlier = [other.position for other in own if other.order < each.order]
         must |= not earlier or (min(earlier) > at and not anew)
         may |= not earlier or min(earlier) > each.position
     return must, may

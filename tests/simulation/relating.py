@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +25,16 @@ class Relating:
     left: set[str] = field(default_factory=set[str])
     """The streams that have been in it at some time, in any hub."""
 
+    _meant: dict[str, frozenset[str]] = field(
+        default_factory=lambda: {_digest([]): frozenset[str]()}
+    )
+    """What has ever been in it at one time, by the digest that hubs tell it by."""
+
+    def meant(self, scope: str) -> frozenset[str]:
+        """Returns which streams were in it when a hub put it into these words."""
+        *_, digest = json.loads(scope)
+        return self._meant[digest]
+
     @property
     def members(self) -> set[str]:
         """The streams that are in it now."""
@@ -38,8 +51,14 @@ class Relating:
         leave = [(RELATION, stream) for stream in some if stream in members]
         [outcome] = at_once(hub.ledger.commit([Relate(add=tuple(enter), remove=tuple(leave))]))
         assert isinstance(outcome, Related)
+        now = hub.ledger.tables.streams_of([RELATION])
+        self._meant[_digest(now)] = frozenset(now)
         known = hub.ledger.tables.by_stream
         world.counts["relation: entered"] += len(enter)
         world.counts["relation: entered with what was there"] += sum(s in known for _, s in enter)
         world.counts["relation: left"] += len(leave)
         self.left |= {*some}
+
+
+def _digest(members: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps([*members]).encode()).hexdigest()

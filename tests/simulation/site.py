@@ -202,6 +202,13 @@ class Site:
             return False
         return stream.startswith(prefix or "")
 
+    def was_given(self, stream: str, scope: str) -> bool:
+        """Whether a stream is in a scope that a hub has put into words, if it is what is wanted."""
+        prefix, relation, _ = self.scope
+        if relation is not None and stream not in self.world.relating.meant(scope):
+            return False
+        return stream.startswith(prefix or "")
+
     def may_keep(self, stream: str) -> bool:
         """Whether something has come of a stream: what leaves a scope leaves a tombstone."""
         return self.covers(stream) or stream in self.world.relating.left

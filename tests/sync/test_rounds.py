@@ -15,6 +15,7 @@ import pytest
 from everlog.adapters.memory.ledger import MemoryLedger
 from everlog.core.chain import RETURNED
 from everlog.core.record import StoredRecord
+from everlog.core.relation import Relate
 from everlog.core.selection import Selection
 from everlog.core.sequencer import Append, NewEvent, Placed
 from everlog.core.stream import ANY, Expectation
@@ -31,7 +32,14 @@ from everlog.core.taking import (
     UpstreamState,
     passed,
 )
-from everlog.errors import CursorMoved, EverlogError, IdConflict, TransportFailed, WrongVersion
+from everlog.errors import (
+    CursorMoved,
+    EverlogError,
+    IdConflict,
+    OutcomeUnknown,
+    TransportFailed,
+    WrongVersion,
+)
 from everlog.ports.seams import Seams
 from everlog.store.verifying import verify
 from everlog.sync.edge import ALL, Edge
@@ -333,16 +341,26 @@ def test_what_is_of_another_type_than_is_wanted_is_handed_in_and_does_not_come_b
     asyncio.run(main())
 
 
-def line_to(hub: Site, one: Site) -> Forwarding:
-    """Returns what appends at a hub, by which an edge is in step."""
+def line_to(
+    hub: Site,
+    one: Site,
+    scope: Scope = ALL,
+    meanwhile: Sequence[Callable[[], Awaitable[None]]] = (),
+) -> Forwarding:
+    """Returns what appends at a hub, by which an edge is in step.
+
+    `meanwhile`: what happens between an append and that.
+    """
     transport = hub.hub(strict=("k",))
-    edge = one.edge(transport)
+    edge = one.edge(transport, scope=scope)
 
     async def in_step() -> None:
+        for each in meanwhile:
+            await each()
         await until_in_step(edge)
 
     forwarding = Forwarding(one.ledger)
-    forwarding.connect(hub.ledger.identity.ledger, Line(transport, in_step))
+    forwarding.connect(hub.ledger.identity.ledger, Line(transport, in_step, scope))
     return forwarding
 
 
@@ -364,6 +382,58 @@ def test_versions_are_those_of_the_history_that_the_hub_has() -> None:
         newest = (await one.ledger.read(Selection(streams=("k",)))).records[-1]
         await forwarding.append(there, Append((event("k", "2", expect=newest.version),)))
         assert await one.texts("k") == await hub.texts("k") == ["1", "in its place", "2"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [Scope(relation="mine"), Scope(prefix="k"), ALL],
+    ids=["relation", "prefix", "all"],
+)
+def test_nobody_is_told_that_he_has_appended_what_the_hub_has_lost_before_it_came(
+    scope: Scope,
+) -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        there = hub.ledger.identity.ledger
+        await hub.ledger.commit([Relate(add=(("mine", "k"),))])
+        meanwhile: list[Callable[[], Awaitable[None]]] = []
+        forwarding = line_to(hub, one, scope, meanwhile)
+        await forwarding.append(there, Append((event("k", "1"),)))
+        backup = copy.deepcopy(hub.ledger._tables)
+        lost = event("k", "lost", expect=1)
+
+        async def set_back() -> None:
+            hub.ledger._tables = copy.deepcopy(backup)
+
+        meanwhile.append(set_back)
+        with pytest.raises(OutcomeUnknown):
+            await forwarding.append(there, Append((lost,)))
+        meanwhile.clear()
+        assert await one.texts("k") == await hub.texts("k") == ["1"]
+        [record] = await forwarding.append(there, Append((lost,)))
+        assert (record.id, record.version) == (lost.id, 2)
+        assert await one.texts("k") == await hub.texts("k") == ["1", "lost"]
+
+    asyncio.run(main())
+
+
+def test_what_is_appended_outside_of_a_relation_is_told_as_the_hub_has_it() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        there = hub.ledger.identity.ledger
+        meanwhile: list[Callable[[], Awaitable[None]]] = []
+        forwarding = line_to(hub, one, Scope(relation="mine"), meanwhile)
+        first, second = event("k", "1"), event("k", "2")
+        [record] = await forwarding.append(there, Append((first,)))
+        assert (record.id, record.position, record.version) == (first.id, 1, 1)
+        # Also what others append behind it takes nothing from that.
+        meanwhile.append(lambda: hub.append("k", "3"))
+        [record] = await forwarding.append(there, Append((second,)))
+        assert (record.id, record.position, record.version) == (second.id, 2, 2)
+        assert await one.texts("k") == []
+        assert await hub.texts("k") == ["1", "2", "3"]
 
     asyncio.run(main())
 

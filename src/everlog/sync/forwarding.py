@@ -19,7 +19,10 @@ from everlog.errors import (
     WrongVersion,
 )
 from everlog.ports.ledger import Ledger
+from everlog.wire.messages import Scope
 from everlog.wire.transport import Transport
+
+_ALL = Scope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,8 @@ class Line:
     transport: Transport
     in_step: Callable[[], Awaitable[None]]
     """Returns when what the hub has now is here."""
-    whole: bool = True
-    """Whether all that the hub has comes here."""
+    scope: Scope = _ALL
+    """What comes here of all that the hub has."""
 
 
 class Forwarding:
@@ -119,7 +122,8 @@ class Forwarding:
         As the hub has them those of a stream that does not come here.
 
         Raises `Offline` before anything is written if the hub cannot be reached, what an append
-        raises there, and `OutcomeUnknown` if the records do not come. A retry of what is here is
+        raises there, and `OutcomeUnknown` if the records do not come, as where the hub has lost
+        them since. A retry of what is here is
         answered from here, whatever the hub has lost since.
         """
         ids = [event.id for event in request.events]
@@ -133,7 +137,8 @@ class Forwarding:
         there = {each.id: each for each in await self._append_there(line, hub, request)}
         await self._come_in_step(line, ids)
         known = await self._known(ids)
-        if not line.whole:
+        away = [record for id, record in there.items() if id not in known]
+        if await self._are_outside(line, hub, request, away):
             known = {**there, **known}
         if not known.keys() >= {*ids}:
             raise OutcomeUnknown(ids)
@@ -171,6 +176,29 @@ class Forwarding:
             await line.in_step()
         except Exception as error:
             raise OutcomeUnknown(ids) from error
+
+    async def _are_outside(
+        self, line: Line, hub: str, request: Append, records: Sequence[StoredRecord]
+    ) -> bool:
+        """Whether records have not come because they are not wanted, and not as the hub lost them.
+
+        `records`: some of those of the request, as the hub has told of them. Which streams are in a
+        relation is not known here; there the hub is asked again. It appends nothing by that: where
+        its history is still the one that it has told of, all of it is a retry.
+        """
+        if not any(line.scope._replace(relation=None).has(record) for record in records):
+            return True
+        if line.scope.relation is None:
+            return False
+        last = max(records, key=lambda record: record.position)
+        at = Mark(last.position, last.chain)
+        try:
+            await line.transport.append(hub, Append(request.events, (), request.observed, at))
+        except LogDiverged:
+            return False
+        except Exception as error:
+            raise OutcomeUnknown([event.id for event in request.events]) from error
+        return True
 
     async def _known(self, ids: Sequence[str]) -> dict[str, StoredRecord]:
         found = await self._ledger.find(ids)

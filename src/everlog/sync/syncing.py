@@ -143,7 +143,7 @@ class Sync:
         self._lease = lease
         self._handlers = handlers
         self._forwarding = forwarding
-        self._line = Line(hub, self.in_step, edge.scope.whole)
+        self._line = Line(hub, self.in_step, edge.scope)
         self._on_line: str | None = None
         """The hub to which appends can be forwarded now."""
         self._ledger = ledger

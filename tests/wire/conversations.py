@@ -14,7 +14,8 @@ from everlog.testing import FakeClock, deterministic_bytes
 from everlog.testing.clock import BEGINNING
 from everlog.wire.messages import Offer
 from everlog.wire.talks import write_offers
-from tests.wire.recording import Conversation, Reply, Setup, Talk
+from tests.server.calling import Reply
+from tests.wire.recording import Conversation, Setup, Talk
 
 START_MS = int(BEGINNING.timestamp() * 1_000)
 SECRET = "5e" * 32

@@ -25,7 +25,7 @@ from everlog.ports.seams import Seams
 from everlog.server import Limits, Pattern, Server, Token, serve
 from everlog.server.tokens import digest_of
 from everlog.testing import FakeClock, deterministic_bytes
-from tests.server.calling import until
+from tests.server.calling import Reply, until
 
 FOLDER = Path(__file__).parent / "recordings"
 PATIENCE_S = 60.0
@@ -54,23 +54,6 @@ class Setup:
     tokens: tuple[Mapping[str, Any], ...] = ()
     """Each with `name`, `token`, `pull`, `push`, and perhaps `expires_ms` and `revoked_ms`."""
     limits: Mapping[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer, or as much of it as there is."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.body.splitlines()]
 
 
 class Tokens:

@@ -123,8 +123,7 @@ class Forwarding:
 
         Raises `Offline` before anything is written if the hub cannot be reached, what an append
         raises there, and `OutcomeUnknown` if the records do not come, as where the hub has lost
-        them since. A retry of what is here is
-        answered from here, whatever the hub has lost since.
+        them since. A retry of what is here is answered from here, whatever the hub has lost since.
         """
         ids = [event.id for event in request.events]
         known = await self._known(ids)

@@ -75,9 +75,10 @@ def read_record(fields: Mapping[str, Any], *, at: str = "line") -> StoredRecord:
 def read_line(line: bytes | str) -> Offer | None:
     """Returns the record of a line that is written as here, with what stands behind it.
 
-    On the path of every record that comes, and nearly all are: it takes little more than half of the
-    time that JSON in general takes. None for any other line, be it wrong, or only written in another way:
-    that is for `read_object` and the others here, which read all that this reads, and say the same.
+    On the path of every record that comes, and nearly all are: it takes little more than half of
+    the time that JSON in general takes. None for any other line, be it wrong, or only written in
+    another way: that is for `read_object` and the others here, which read all that this reads, and
+    say the same.
     """
     if len(line) > MAX_LINE_BYTES:
         return None

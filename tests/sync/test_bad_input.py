@@ -209,6 +209,11 @@ WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "pushed",
         lambda answer: answer._replace(judged=[answer.judged[0]._replace(verdict=[])]),
     ),
+    "an answer to another push": (
+        "pushed",
+        lambda answer: answer._replace(cursor=Mark(7, b"c" * 32)),
+    ),
+    "a cursor of nothing": ("pushed", lambda answer: answer._replace(cursor=None)),
     "a fork of another kind": ("pushed", lambda answer: _forked(7, BEGINNING)),
     "a clock that is none": ("pushed", lambda answer: answer._replace(now_ms=None)),
 }

@@ -38,6 +38,7 @@ from everlog.errors import (
     IdConflict,
     OutcomeUnknown,
     TransportFailed,
+    UpstreamFault,
     WrongVersion,
 )
 from everlog.ports.seams import Seams
@@ -324,6 +325,41 @@ def test_what_is_not_wanted_is_confirmed_in_the_history_that_has_it() -> None:
         line.pushed = set_back
         await one.append("a", "not wanted here")
         await until_in_step(one.edge(line, scope=Scope(prefix="b")))
+        assert await hub.texts("a") == ["not wanted here"]
+
+    asyncio.run(main())
+
+
+class AnswersLate(Interrupted):
+    """A hub whose first answer to a push comes when the second is waited for."""
+
+    _first: Pushed | Forked | None = None
+    _pushes = 0
+
+    async def push(self, asked: Asked, offers: Sequence[Offer]) -> Pushed | Forked:
+        self._pushes += 1
+        if self._pushes == 1:
+            self._first = await super().push(asked, offers)
+            raise TransportFailed("no answer")
+        if self._pushes == 2:
+            assert self._first is not None
+            return self._first
+        return await super().push(asked, offers)
+
+
+def test_a_late_answer_to_a_push_is_not_taken_for_one_of_the_history_of_today() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        before = copy.deepcopy(hub.ledger._tables)
+        edge = one.edge(AnswersLate(hub.hub()), scope=Scope(prefix="b"))
+        await one.append("a", "not wanted here")
+        with pytest.raises(TransportFailed):
+            await edge.round()
+        hub.ledger._tables = before
+        await hub.append("b", "where the other one was")
+        with pytest.raises(UpstreamFault, match="a push from position 0, "):
+            await edge.round()
+        await until_in_step(edge)
         assert await hub.texts("a") == ["not wanted here"]
 
     asyncio.run(main())

@@ -150,7 +150,8 @@ def test_the_answer_to_a_hello_comes_back_as_it_was(mark: Mark | None) -> None:
 def test_the_answer_to_a_push_comes_back_as_it_was(
     id: str, position: int | None, reason: str
 ) -> None:
-    pushed = Pushed("epoch", (Judged(id, "rejected", position, reason),), 5, 4)
+    judged = (Judged(id, "rejected", position, reason),)
+    pushed = Pushed("epoch", Mark(3, b"c" * 32), judged, 5, 4)
     assert talks.read_pushed(talks.write_pushed(pushed)) == pushed
 
 

@@ -138,7 +138,7 @@ class HttpTransport:
                 if isinstance(answer, Forked):
                     return answer
                 pushed, said = answer, list(answer.judged)
-                if len(said) != len(told):
+                if len(said) != len(told) or answer.cursor != asked.cursor:
                     return answer._replace(judged=said)  # whoever asked sees that it is none
             answers = iter(said)
             for offer, waits in zip(sent, waiting, strict=True):

@@ -178,10 +178,14 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "OfferLine": _object(*_PLACED, **_PLACED, hub_version=_NUMBER, receipt=_HEX64),
     "Pushed": _object(
         "epoch",
+        "from",
+        "chain",
         "now_ms",
         "stable",
         "results",
         epoch=_TEXT,
+        **{"from": _NUMBER},
+        chain=_HEX64,
         now_ms=_NUMBER,
         stable=_NUMBER,
         results=_list(

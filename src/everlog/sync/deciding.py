@@ -13,7 +13,7 @@ from everlog.core.taking import BEGINNING, TAKEN, Held, Judged, Mark, Verdict
 from everlog.errors import InvalidInput, TamperedRecord, UpstreamFault
 from everlog.sync.kinds import as_kind
 from everlog.sync.receipts import RECEIPT_BYTES, holds
-from everlog.wire.messages import Forked, Offer, Pulled, Pushed, Scope, Welcome
+from everlog.wire.messages import Asked, Forked, Offer, Pulled, Pushed, Welcome
 
 MOST_WORDS = 1_000
 """So many characters of a reason are kept."""
@@ -182,11 +182,19 @@ def check_welcome(welcome: Welcome) -> None:
     _check_number("stable position", welcome.stable)
 
 
-def check_pushed(pushed: Pushed, offers: Sequence[Offer], scope: Scope) -> None:
+def check_pushed(pushed: Pushed, offers: Sequence[Offer], asked: Asked) -> None:
     """Raises `UpstreamFault` unless each offer has an answer of its own, and all are plain.
 
-    And none is said to be outside of a scope that it is in for sure, as its content would go.
+    And the answer is to this very request: where a record stands is true of one history, and may
+    not be taken for where it stands in another. And none is said to be outside of a scope that it
+    is in for sure, as its content would go.
     """
+    scope = asked.scope
+    if pushed.cursor != asked.cursor:
+        raise UpstreamFault(
+            f"its answer is to a push from position {pushed.cursor.position}, which is not the "
+            f"one from position {asked.cursor.position} that waits for it"
+        )
     if [offer.record.id for offer in offers] != [each.id for each in pushed.judged]:
         raise UpstreamFault("it did not answer what it was offered, one by one and in order")
     _check_number("clock", pushed.now_ms)

@@ -419,7 +419,7 @@ class Edge:
                 await self._rewind(asked, answer, tally)
                 last = 0
                 continue
-            check_pushed(answer, offers, asked.scope)
+            check_pushed(answer, offers, asked)
             self._hub_ahead_ms = answer.now_ms - self._seams.now_ms()
             if self._stamps_anew and await self._stamp_anew(answer.judged, answer.now_ms):
                 tally.restamped += 1

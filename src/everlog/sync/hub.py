@@ -224,7 +224,7 @@ class Hub:
         # At least so far the head has got.
         head = max(asked.cursor.position, *(each.position or 0 for each in judged), 0)
         stable = head if stable is None else min(stable, head)
-        return Pushed(identity.epoch, judged, self._seams.now_ms(), stable)
+        return Pushed(identity.epoch, asked.cursor, judged, self._seams.now_ms(), stable)
 
     async def _scoped(
         self, scope: Scope, offers: Sequence[Offer], judged: Sequence[Judged]

@@ -48,6 +48,7 @@ def as_pushed(answer: object) -> Pushed | Forked:
         return _as_forked(answer)
     pushed = as_kind("answer to a push", answer, Pushed)
     _check_epoch(pushed.epoch)
+    _check_mark("cursor", pushed.cursor)
     judged: object = pushed.judged
     if not isinstance(judged, (list, tuple)):
         raise UpstreamFault(f"its list of verdicts is a {type(judged).__name__}")

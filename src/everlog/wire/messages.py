@@ -120,6 +120,8 @@ class Pushed(NamedTuple):
     """What became of what was offered."""
 
     epoch: str
+    cursor: Mark
+    """The place that was asked with: the verdicts are about the history that it is in."""
     judged: Sequence[Judged]
     """Each of them, in their order; the positions are the hub's."""
     now_ms: int

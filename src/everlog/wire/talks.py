@@ -203,8 +203,16 @@ def write_pushed(pushed: Pushed) -> bytes:
         {"id": each.id, "status": each.verdict, "position": each.position, "reason": each.reason}
         for each in pushed.judged
     ]
-    said = {"epoch": pushed.epoch, "now_ms": pushed.now_ms, "stable": pushed.stable}
-    return to_line({**said, "results": results})
+    return to_line(
+        {
+            "epoch": pushed.epoch,
+            "from": pushed.cursor.position,
+            "chain": pushed.cursor.chain.hex(),
+            "now_ms": pushed.now_ms,
+            "stable": pushed.stable,
+            "results": results,
+        }
+    )
 
 
 def read_pushed(body: bytes) -> Pushed:
@@ -213,6 +221,9 @@ def read_pushed(body: bytes) -> Pushed:
     judged = a_list(fields, "results", _judged, at="body", most=MAX_BATCH_EVENTS)
     return Pushed(
         text(fields, "epoch", at="body"),
+        Mark(
+            number(fields, "from", at="body"), octets(fields, "chain", at="body", size=HASH_BYTES)
+        ),
         judged,
         number(fields, "now_ms", at="body"),
         number(fields, "stable", at="body"),

@@ -606,6 +606,14 @@ SYNCHRONISING = [
         "if await self._has_passed(found) is None:",
         (f"{ROUNDS}test_what_another_process_has_released_comes_before_what_is_behind_it",),
     ),
+    Mutant(
+        "a late answer to a push",
+        "where a record stands is told of the history that was asked about, and of no other",
+        DECIDING,
+        "if pushed.cursor != asked.cursor:",
+        "if pushed.cursor is asked:",
+        (f"{ROUNDS}test_a_late_answer_to_a_push_is_not_taken_for_one_of_the_history_of_today",),
+    ),
 ]
 
 KILLING_SEEDS = sorted(

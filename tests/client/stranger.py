@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-Say = Callable[[asyncio.StreamWriter], Awaitable[None]]
+from tests.proxies.listener import Listener
+from tests.proxies.wire import Wire
+
+Say = Callable[[Wire], Awaitable[None]]
 
 
 @dataclass
@@ -22,10 +25,9 @@ class Stranger:
 def saying(*parts: bytes, then_waits: bool = False) -> Say:
     """Returns what says these bytes and hangs up; or says nothing more until it is hung up on."""
 
-    async def say(writer: asyncio.StreamWriter) -> None:
+    async def say(wire: Wire) -> None:
         for part in parts:
-            writer.write(part)
-            await writer.drain()
+            await wire.write(part)
         if then_waits:
             await asyncio.Event().wait()
 
@@ -42,29 +44,16 @@ def answering(status: str, kind: str, body: bytes, *more: str) -> Say:
 async def stranger(say: Say) -> AsyncGenerator[Stranger]:
     """Starts one; it ends with the block."""
     heard: list[bytes] = []
-    tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            heard.append(await reader.readuntil(b"\r\n\r\n"))
-            await say(writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            tasks.discard(task)
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
+    async def serve(wire: Wire) -> None:
+        head = await wire.read_until(b"\r\n\r\n")
+        if head is not None:
+            heard.append(head)
+            await say(wire)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+    listener = Listener(serve)
+    listener.accept()
     try:
-        yield Stranger(f"http://127.0.0.1:{port}", heard)
+        yield Stranger(f"http://127.0.0.1:{listener.port}", heard)
     finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(listener.close)

@@ -13,6 +13,7 @@ from everlog.client.http import Answer, Http
 from everlog.errors import TransportFailed
 from tests.client.running import run
 from tests.client.stranger import Say, answering, saying, stranger
+from tests.proxies.wire import Wire
 
 TOKEN = "canary-token-5f2e"
 
@@ -88,12 +89,11 @@ def test_an_endless_body_is_cut_off(drip: bytes) -> None:
     async def main() -> None:
         sent = 0
 
-        async def flood(writer: asyncio.StreamWriter) -> None:
+        async def flood(wire: Wire) -> None:
             nonlocal sent
-            writer.write(NDJSON.encode() + b"\r\n")
-            while True:
-                writer.write(drip)
-                await writer.drain()
+            await wire.write(NDJSON.encode() + b"\r\n")
+            while not wire.is_closing:
+                await wire.write(drip)
                 sent += len(drip)
                 if len(drip) == 1:
                     await asyncio.sleep(0.01)
@@ -139,11 +139,11 @@ def test_a_kept_connection_that_is_gone_is_made_again_once() -> None:
     async def main() -> None:
         calls = 0
 
-        async def first_hangs_up(writer: asyncio.StreamWriter) -> None:
+        async def first_hangs_up(wire: Wire) -> None:
             nonlocal calls
             calls += 1
             if calls > 1:
-                await answering("200 OK", "application/x-ndjson", b"{}\n")(writer)
+                await answering("200 OK", "application/x-ndjson", b"{}\n")(wire)
 
         assert (await asked(first_hangs_up)).status == 200
         assert calls == 2

@@ -93,6 +93,13 @@ class Wire:
         except (asyncio.IncompleteReadError, OSError):
             return None
 
+    async def read_until(self, end: bytes) -> bytes | None:
+        """Returns what comes up to an end; None where it does not come."""
+        try:
+            return await self._reader.readuntil(end)
+        except (asyncio.IncompleteReadError, OSError):
+            return None
+
     async def read_some(self) -> bytes:
         """Returns what has come; nothing at the end, however it came."""
         try:
@@ -119,6 +126,11 @@ class Wire:
 
     async def send(self, *messages: Message | Startup) -> None:
         await self.write(b"".join(message.encoded() for message in messages))
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._writer.is_closing()
 
     def close(self) -> None:
         """Closes behind what has been written."""

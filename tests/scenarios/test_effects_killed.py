@@ -59,11 +59,18 @@ class Receiver:
             yield
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = json.loads(await reader.readline())
-        self.requests[request["name"]] += 1
-        self.effects.setdefault(request["name"], set()).add(request["key"])
-        writer.write(b"held\n" if request["name"] in self.held else b"done\n")
-        writer.close()
+        try:
+            line = await reader.readline()
+            if not line.endswith(b"\n"):
+                return  # who was killed before it had asked
+            request = json.loads(line)
+            self.requests[request["name"]] += 1
+            self.effects.setdefault(request["name"], set()).add(request["key"])
+            writer.write(b"held\n" if request["name"] in self.held else b"done\n")
+        except ConnectionError:
+            return
+        finally:
+            writer.close()
 
 
 class Trial:

@@ -614,6 +614,22 @@ SYNCHRONISING = [
         "if pushed.cursor is asked:",
         (f"{ROUNDS}test_a_late_answer_to_a_push_is_not_taken_for_one_of_the_history_of_today",),
     ),
+    Mutant(
+        "in step with a scope that has changed",
+        "who has read a part of a scope as it was is not in step with what it is now",
+        EDGE,
+        "mixed = self._state is not None and self._state.scope == MIXED",
+        "mixed = self._state is None",
+        RELATED,
+    ),
+    Mutant(
+        "in step with what the hub has not",
+        "who has something that the hub has not, and is not held, is not in step",
+        EDGE,
+        "found = await self._find(self._welcome.ledger, self._settled_here, 1)",
+        "return not mixed",
+        FIRST,
+    ),
 ]
 
 KILLING_SEEDS = sorted(

@@ -128,6 +128,7 @@ class Network:
         if late and not self.fair and world.chance(options.late):
             answer = late.pop(world.random.randrange(len(late)))
             world.counts[f"late answer to a {call.method} applied"] += 1
+            world.turns += 1
             world.after(1, lambda: self._deliver(call, answer, late=True))
         world.after(500 if self.fair else 3 * delay_ms + 3, lambda: self._give_up(call))
         for _ in self._copies():

@@ -63,6 +63,7 @@ SOMETIMES = [
     "request lost at a partition",
     "restore that loses an own event",
     "returned",
+    "round in step with one hub",
     "rewind to an ancestor behind the beginning",
     "second loop of a ledger",
     "stamped anew",

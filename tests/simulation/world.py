@@ -34,6 +34,7 @@ from tests.simulation.history import History
 from tests.simulation.loop import Loop, RoundEnd
 from tests.simulation.network import Call, Network
 from tests.simulation.options import Options
+from tests.simulation.promise import Promise
 from tests.simulation.relating import Relating
 from tests.simulation.site import MAX_OFFSET_MS, Site
 from tests.simulation.strict import PREFIX, Strict
@@ -79,6 +80,8 @@ class World:
         """Hubs that were left for another."""
         self.still_there: set[str] = set()
         """The sites that still reach the hub that was left last."""
+        self.turns = 0
+        """How often another may have come to answer than before, or an answer was of another."""
 
     def add(self, site: Site) -> None:
         """Adds a site, reached by its name."""
@@ -219,6 +222,7 @@ class World:
         """Starts a round; `then` is told what became of it."""
         number = loop.begin()
         self.counts["round"] += 1
+        promise = Promise(self, site)
 
         def ended(result: object) -> None:
             loop.ended(number, result)
@@ -226,6 +230,7 @@ class World:
                 self._round_failed(site, loop, result)
             elif isinstance(result, Round) and result.in_step:
                 self.counts["round in step"] += 1
+                promise.judge()
             waiting, loop.waiting = loop.waiting, []
             for task in waiting:
                 self.after(1, partial(self.resume, task))
@@ -264,6 +269,7 @@ class World:
         if self.chance(options.fail_over):
             self._fail_over()
         if self.still_there and self.chance(0.1):
+            self.turns += 1
             if self.chance(0.3):
                 names = [site.name for site in self.sites if site.upstream == HUB]
                 self.still_there.add(random.choice(names))
@@ -285,6 +291,7 @@ class World:
         lost = site.records[len(backup.tables.records) :]
         own = [each for each in lost if each.origin == backup.identity.ledger]
         self.counts["restore"] += 1
+        self.turns += 1
         self.counts["restore that loses something"] += bool(lost)
         self.counts["restore that loses an own event"] += bool(own)
         self._doubt(site)
@@ -312,6 +319,7 @@ class World:
             backup = old.backups[0]
         backup = backup or self.random.choice(old.backups)
         self.counts["fail-over"] += 1
+        self.turns += 1
         loses = len(backup.tables.records) < len(old.records)
         self.counts["fail-over that loses something"] += loses
         self._doubt(old)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.mutant import MEMORY, POSTGRES, SQLITE, SQLITE_VIEWS, Mutant
-from tests.mutants.synchronising import SCOPED
+from tests.mutants.synchronising import RELATED, SCOPED
 
 EDGE = "sync/edge.py"
 SYNC = "tests/sync/test_purging.py::"
@@ -23,7 +23,7 @@ PURGING = [
         EDGE,
         "stable = min(self._stable, at.position)",
         "stable = at.position",
-        (*SCOPED, SYNC + _ABOVE + "_of_the_hub"),
+        (*RELATED, SYNC + _ABOVE + "_of_the_hub"),
     ),
     Mutant(
         "the stable position in a ledger",

@@ -198,8 +198,8 @@ SYNCHRONISING = [
         "what was found goes with a cursor",
         "what another process has pulled is not offered with the cursor of before",
         EDGE,
-        "if await self._has_moved():",
-        "if await self._has_moved() is None:",
+        "if await self._has_moved():\n                continue",
+        "if await self._has_moved() is None:\n                continue",
         (
             "tests/sync/test_rounds.py::"
             "test_what_another_process_has_pushed_and_the_hub_has_lost_comes_first_again",
@@ -613,6 +613,14 @@ SYNCHRONISING = [
         "if pushed.cursor != asked.cursor:",
         "if pushed.cursor is asked:",
         (f"{ROUNDS}test_a_late_answer_to_a_push_is_not_taken_for_one_of_the_history_of_today",),
+    ),
+    Mutant(
+        "in step where another process has passed",
+        "who has nothing to keep looks whether the ledger still stands where it was told",
+        EDGE,
+        "            if await self._has_moved():\n                return False\n",
+        "",
+        (f"{ROUNDS}test_in_step_is_not_said_of_a_place_that_another_process_has_passed",),
     ),
     Mutant(
         "in step with a scope that has changed",

@@ -271,6 +271,24 @@ def test_what_another_process_has_pushed_and_the_hub_has_lost_comes_first_again(
     asyncio.run(main())
 
 
+def test_in_step_is_not_said_of_a_place_that_another_process_has_passed() -> None:
+    """The hub was set back to just where this one stands, and nobody else was there again."""
+
+    async def main() -> None:
+        hub, one = Site(), Site()
+        await hub.append("a", "1")
+        edge, another = one.edge(hub.hub()), one.edge(hub.hub())
+        await until_in_step(edge)
+        before = copy.deepcopy(hub.ledger._tables)
+        await hub.append("a", "2")
+        await until_in_step(another)
+        hub.ledger._tables = before
+        await until_in_step(edge)
+        assert await hub.texts("a") == ["1", "2"]
+
+    asyncio.run(main())
+
+
 def test_a_ledger_does_not_go_back_to_an_epoch_that_another_process_has_left() -> None:
     old = UpstreamState("a", "old")
     state = passed(old, Link("a", "new", BEGINNING, BEGINNING))

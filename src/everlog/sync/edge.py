@@ -20,6 +20,7 @@ from everlog.core.taking import (
     Hold,
     Judged,
     Link,
+    Mark,
     Note,
     Purge,
     Release,
@@ -320,8 +321,12 @@ class Edge:
             and pulled.scope == state.scope
             and self._settled < state.settled + SETTLED_AFTER
         ):
+            # Nothing to keep, and so nothing that shows whether the ledger still stands here. A hub
+            # that was set back to this very place knows nothing of what another process has had.
+            if await self._has_moved():
+                return False
             self._stable = pulled.stable
-            return True  # nothing to keep
+            return True
         link = Link(
             asked.hub,
             pulled.epoch,
@@ -345,10 +350,9 @@ class Edge:
 
     async def _has_moved(self) -> bool:
         """Whether the ledger stands elsewhere than this was told; then this looks where."""
-        before = self._asked().cursor
         assert self._welcome is not None
         state = await self._ledger.upstreams.state(self._welcome.ledger)
-        if (BEGINNING if state is None else state.cursor) == before:
+        if _place(state) == _place(self._state):
             return False
         self._stand(state)
         return True
@@ -596,6 +600,13 @@ class Edge:
             if found.records or found.ended:
                 return found
             after = found.until
+
+
+def _place(state: UpstreamState | None) -> tuple[Mark, str, str]:
+    """Where a ledger stands: a place in the history of an epoch, or in a part of it."""
+    if state is None or state.cursor == BEGINNING:
+        return BEGINNING, "", ""
+    return state.cursor, state.epoch, state.scope
 
 
 class _Stopped(Exception):

@@ -148,6 +148,14 @@ SERVING = [
         (TOO_LARGE,),
     ),
     Mutant(
+        "a share of the bodies",
+        "who sends large bodies slowly does not keep the others from sending theirs",
+        "server/asking.py",
+        "        if self._of[whose] + size > self._each:",
+        "        if self._of[whose] + size < 0:",
+        (SOCKETS + "test_slow_bodies_of_one_token_leave_room_for_those_of_others",),
+    ),
+    Mutant(
         "bodies that are compressed",
         "nothing is unpacked that could be any size",
         "server/application.py",

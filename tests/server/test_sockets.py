@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import subprocess
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from itertools import count as count_from
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from everlog.core.sequencer import Append, NewEvent
 from everlog.errors import InvalidInput
 from everlog.server import Limits, Pattern, Server, TokenFile, serve
 from everlog.wire.pieces import EventReader, PieceReader
-from tests.server.calling import SECRET, until
+from tests.server.calling import PATIENCE_S, SECRET, call, offered, until
 from tests.server.sockets import Line, get, line_to, served
 
 QUICK = Limits(header_s=0.3, body_s=0.3, write_s=0.3, keep_alive_s=1.0, shutdown_s=2.0)
@@ -98,6 +98,66 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_sent() -> None:
         )
         reply = await line.rest()
         assert reply.startswith(HEAD + b"413 ")  # and no 100 before it
+
+
+async def test_slow_bodies_of_one_token_leave_room_for_those_of_others(tmp_path: Path) -> None:
+    tokens = TokenFile(tmp_path / "tokens.json")
+    greedy, other = (tokens.create(name, push=[Pattern()]) for name in ("greedy", "other"))
+    limits = Limits(body_bytes=1_000, bodies_bytes=4_000, body_s=PATIENCE_S)
+
+    def begun(token: str) -> bytes:
+        return (
+            f"POST /v1/append HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+        ).encode() + b" " * 900
+
+    async with served(limits=limits, tokens=tokens) as (_, server), AsyncExitStack() as lines:
+        bodies = server.application.bodies
+
+        async def line() -> Line:
+            return await lines.enter_async_context(line_to(server))
+
+        slow = await line()
+        await slow.send(begun(greedy))
+        await until(lambda: bodies.bytes == 900, what="as much is here as one may have")
+        for _ in range(4):
+            more = await line()
+            await more.send(begun(greedy))
+            answer = asyncio.create_task(more.rest())
+            await until(lambda: answer.done() or bodies.bytes > 900, what="it is judged")  # noqa: B023  # it is called at once
+            assert bodies.bytes == 900, "more than its share is taken in"
+            assert answer.result().startswith(HEAD + b"429 ")
+            assert b"retry-after: 1" in answer.result()
+        also = await line()
+        await also.send(begun(other))
+        await until(lambda: bodies.bytes == 1_800, what="the other's is taken in")
+        await slow.send(b" " * 100)  # it is no JSON, and it is answered
+        await slow.until(b"invalid_message")
+        await until(lambda: bodies.bytes == 900, what="its share is given back")
+        again = await line()
+        await again.send(begun(greedy))
+        await until(lambda: bodies.bytes == 1_800, what="and may be had again")
+
+
+async def test_without_tokens_an_address_has_a_share_of_the_bodies() -> None:
+    limits = Limits(body_bytes=1_000, bodies_bytes=4_000)
+    async with offered(limits=limits) as (_, hub):
+        with hub.bodies.one() as share:
+            share.whose = "127.0.0.1"
+            share.add(900)
+            headers = {"content-type": "application/json"}
+            body = b" " * 900
+
+            async def status(client: str) -> int:
+                reply = await call(
+                    hub, "POST", "/v1/append", body=body, headers=headers, client=client
+                )
+                return reply.status
+
+            assert await status("127.0.0.1") == 429
+            assert await status("::1") == 400  # looked at, and no JSON
+        assert await status("127.0.0.1") == 400
+        assert hub.bodies.bytes == 0
 
 
 async def test_who_follows_and_does_not_read_is_cut_off_and_the_others_are_not() -> None:

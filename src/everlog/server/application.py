@@ -116,7 +116,7 @@ class Application:
         self._of_token = Rates(rate, 4 * rate, now_s=monotonic_s)
         rate = limits.address_requests_per_s
         self._of_address = Rates(rate, 4 * rate, now_s=monotonic_s)
-        self.bodies = Bodies(limits.bodies_bytes)
+        self.bodies = Bodies(limits)
         self._starlette = Starlette(
             routes=[self._route(route) for route in ROUTES],
             exception_handlers={HTTPException: _no_route},
@@ -171,7 +171,9 @@ class Application:
         answers: Answers = getattr(self.answering, route.name)
         # In a stream's name a slash is as good as any other character.
         path = route.path.replace("{stream}", "{stream:path}")
-        made = StarletteRoute(path, _Endpoint(self, route, answers), methods=[route.method])
+        made = StarletteRoute(
+            path, _Endpoint(self, route, answers, self._address), methods=[route.method]
+        )
         assert made.methods is not None
         made.methods.discard("HEAD")  # nothing is there that is not in the table
         return made
@@ -210,10 +212,17 @@ class Application:
 class _Endpoint:
     """Answers one route. An object and not a function: so Starlette hands it the bare request."""
 
-    def __init__(self, application: Application, route: Route, answers: Answers) -> None:
+    def __init__(
+        self,
+        application: Application,
+        route: Route,
+        answers: Answers,
+        address: Callable[[Scope], str],
+    ) -> None:
         self._application = application
         self._route = route
         self._answers = answers
+        self._address = address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         application, route = self._application, self._route
@@ -228,6 +237,7 @@ class _Endpoint:
                     caller = ANYBODY
                     if route.needs is not Needs.NOTHING:
                         caller = application.caller(scope, headers)
+                    share.whose = caller.key or self._address(scope)
                     _check_rights(route, caller)
                     _check_media(route, headers)
                     asking = Asking(

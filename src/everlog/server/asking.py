@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,11 +47,17 @@ class Gone(Exception):
     """Who has asked is not there any more."""
 
 
-class Bodies:
-    """Counts the bytes of all bodies that are being read or worked on."""
+SHARES = 4
+"""Of what all bodies may take, one of those who ask has so large a part: the rest is for others."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+
+class Bodies:
+    """Counts the bytes of all bodies that are being read or worked on, and of whom they are."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limit = limits.bodies_bytes
+        self._each = max(limits.body_bytes, limits.bodies_bytes // SHARES)
+        self._of: Counter[str] = Counter()
         self._bytes = 0
 
     @property
@@ -66,21 +73,29 @@ class Bodies:
             yield share
         finally:
             self._bytes -= share.bytes
+            self._of[share.whose] -= share.bytes
+            if not self._of[share.whose]:
+                del self._of[share.whose]
 
-    def add(self, size: int) -> None:
-        """Counts more; raises `Turned` if it is too much together."""
+    def add(self, size: int, whose: str) -> None:
+        """Counts more; raises `TooBusy` if it is too much of theirs, `Turned` if of all."""
+        if self._of[whose] + size > self._each:
+            raise TooBusy("too much in requests of yours that are under way", retry_after_s=1.0)
         if self._bytes + size > self._limit:
             raise not_now("the server works on very large requests", retry_after_s=1.0)
+        self._of[whose] += size
         self._bytes += size
 
 
 @dataclass(slots=True)
 class _Share:
     bodies: Bodies
+    whose: str = ""
+    """A token's key or an address; known before there is anything to count."""
     bytes: int = 0
 
     def add(self, size: int) -> None:
-        self.bodies.add(size)
+        self.bodies.add(size, self.whose)
         self.bytes += size
 
 

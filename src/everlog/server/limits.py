@@ -22,7 +22,8 @@ class Limits:
     body_s: float = 30.0
     """Until the whole body of a request is here."""
     bodies_bytes: int = 8 * MAX_BODY_BYTES
-    """Of all bodies that are being read or worked on."""
+    """Of all bodies that are being read or worked on. One token, or one address where there are no
+    tokens, has a quarter of it, and a body of any size that is allowed."""
     header_bytes: int = 16 * 1024
     """Of the line and headers of a request."""
     header_s: float = 10.0

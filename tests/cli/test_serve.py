@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,25 @@ def test_it_serves_until_it_is_told_to_stop(number: int, tmp_path: Path) -> None
         code, out, error = server.stop(number)
         assert (code, out) == (0, "stopped\n")
         assert error == "everlog: without tokens: for this machine alone\n"
+
+
+def test_bodies_that_hang_do_not_keep_it_from_ending_well() -> None:
+    begun = (
+        b"POST /v1/append HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 1000\r\n\r\n{"
+    )
+    with serving("memory:") as server, ExitStack() as lines:
+        for _ in range(3):
+            address = ("127.0.0.1", server.port)
+            line = lines.enter_context(socket.create_connection(address, timeout=100))
+            line.sendall(begun)
+        assert ask(f"{server.url}/healthz")[0] == 200  # by now it has those that came before
+        code, out, error = server.stop()
+        assert (code, out) == (0, "stopped\n")
+        assert error.splitlines() == [
+            "everlog: without tokens: for this machine alone",
+            "connections that are cut off, 10 s after the stop: 3",
+        ]
 
 
 def test_in_json_it_says_when_it_listens_and_when_it_has_stopped(tmp_path: Path) -> None:

@@ -260,6 +260,35 @@ async def test_who_does_not_end_in_time_is_cut_off_at_the_stop() -> None:
         writer.close()
 
 
+async def test_a_stop_tells_of_those_who_are_cut_off_in_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with EventStore.open("memory:") as store:
+        async with serve(store, port=0, limits=Limits(shutdown_s=0.5)) as server:
+            ended = asyncio.Event()
+
+            async def hangs(position: int, *, timeout_s: float) -> None:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.set()
+
+            monkeypatch.setattr(server.application.answering.news, "past", hangs)
+            async with line_to(server) as body, line_to(server) as work:
+                await body.send(
+                    b"POST /v1/append HTTP/1.1\r\nHost: localhost\r\nContent-Length: 57\r\n"
+                    b"Content-Type: application/json\r\n\r\n{"
+                )
+                await work.send(b"GET /v1/wait?position=9 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                await until(lambda: len(server._uvicorn.server_state.tasks) == 2, what="both are")  # pyright: ignore[reportPrivateUsage]
+                server.stop()
+                assert await body.rest() == await work.rest() == b""
+        assert ended.is_set()
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("WARNING", "connections that are cut off, 0.5 s after the stop: 2")
+    ]
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "hub.example"])
 async def test_a_host_that_others_reach_needs_tokens_and_tls(host: str, tmp_path: Path) -> None:
     tokens = TokenFile(tmp_path / "tokens.json")

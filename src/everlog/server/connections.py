@@ -104,7 +104,12 @@ class Connection(H11Protocol):
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             scope[ABORT] = self.transport.abort
-            await inner(scope, receive, send)
+            try:
+                await inner(scope, receive, send)
+            except asyncio.CancelledError:
+                if not self.transport.is_closing():
+                    raise
+                # By a stop that has cut it off: nobody is there to be told.
 
         self.app = app
 

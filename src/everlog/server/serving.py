@@ -114,7 +114,6 @@ class Server:
             server_header=False,
             h11_max_incomplete_event_size=limits.header_bytes,
             timeout_keep_alive=max(1, int(limits.keep_alive_s)),
-            timeout_graceful_shutdown=max(1, int(limits.shutdown_s)),
             ssl_certfile=None if certificate is None else os.fspath(certificate),
             ssl_keyfile=None if key is None else os.fspath(key),
         )
@@ -124,7 +123,7 @@ class Server:
             raise InvalidInput(f"the certificate or its key cannot be used: {error}") from error
         # Not uvicorn's: so a connection counts before its handshake.
         self.connections.tls, config.ssl = config.ssl, None
-        self._uvicorn = _Uvicorn(config, application)
+        self._uvicorn = _Uvicorn(config, application, self.connections)
         self._is_safe = certificate is not None
 
     @property
@@ -164,9 +163,12 @@ class Server:
 class _Uvicorn(uvicorn.Server):
     """uvicorn, without its signals: whoever runs it says when to stop."""
 
-    def __init__(self, config: uvicorn.Config, application: Application) -> None:
+    def __init__(
+        self, config: uvicorn.Config, application: Application, connections: Connections
+    ) -> None:
         super().__init__(config)
         self._application = application
+        self._connections = connections
         self.has_started = asyncio.Event()
 
     @contextmanager
@@ -187,7 +189,27 @@ class _Uvicorn(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.stop()
-        await super().shutdown(sockets)
+        limit_s = self._application.limits.shutdown_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await super().shutdown(sockets)
+        except TimeoutError:
+            _log.warning(
+                "connections that are cut off, %g s after the stop: %d",
+                limit_s,
+                len(self._connections),
+            )
+            await self._cut_off()
+
+    async def _cut_off(self) -> None:
+        """Ends what is in flight. uvicorn by itself would log each as a failure, with its stack."""
+        self._connections.abort()
+        await asyncio.sleep(0.1)  # who waits for more of a body learns that nobody is there
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
 
 
 def check_host(host: str, *, tokens: Tokens | None, is_safe: bool) -> None:

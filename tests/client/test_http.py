@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from everlog.client.address import address_of
+from everlog.client.address import Address, address_of
 from everlog.client.http import Answer, Http
 from everlog.errors import TransportFailed
 from tests.client.running import run
 from tests.client.stranger import Say, answering, saying, stranger
 from tests.proxies.wire import Wire
+from tests.server.sockets import served
+from tests.server.test_sockets import certified
 
 TOKEN = "canary-token-5f2e"
 
@@ -180,6 +185,41 @@ def test_a_stream_of_events_is_given_as_it_comes() -> None:
             await http.close()
 
     run(main)
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_certificates_of_the_environment_are_trusted_on_this_machine_as_well(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        files = await certified(tmp_path)
+        trusted = {"SSL_CERT_FILE": files["certificate"], "SSL_CERT_DIR": tmp_path / "trusted"}
+        await asyncio.to_thread(folder_of, files["certificate"], trusted["SSL_CERT_DIR"])
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+        async with served(**files) as (_, server):
+            address = address_of(f"https://localhost:{server.port}", token=None)
+            assert address.near
+            with pytest.raises(TransportFailed, match="CERTIFICATE_VERIFY_FAILED"):
+                await health(address)
+            monkeypatch.setenv(variable, str(trusted[variable]))
+            assert (await health(address)).status == 200
+
+    async def health(address: Address) -> Answer:
+        http = Http(address, answer_s=20.0)
+        try:
+            return await http.ask("GET", "/healthz", accept="application/json")
+        finally:
+            await http.close()
+
+    run(main)
+
+
+def folder_of(certificate: Path, folder: Path) -> None:
+    """Makes a folder of certificates, as OpenSSL looks them up there."""
+    folder.mkdir()
+    shutil.copy(certificate, folder / "hub.pem")
+    subprocess.run(["openssl", "rehash", str(folder)], check=True, capture_output=True)
 
 
 def test_a_proxy_of_the_environment_does_not_stand_between_two_programs_of_one_machine(

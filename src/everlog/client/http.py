@@ -170,7 +170,8 @@ class Http:
             # No proxy of the environment stands between two programs of one machine.
             trust_env=not self._address.near,
             # Reading the certificates of a machine takes its time; in the clear none is needed.
-            verify=self._address.base.startswith("https://"),
+            # By itself and not by the above: those of SSL_CERT_FILE hold for this machine as well.
+            verify=self._address.base.startswith("https://") and httpx2.create_ssl_context(),
             headers={"accept-encoding": "identity", "user-agent": "everlog"},
             limits=httpx2.Limits(
                 max_connections=32, max_keepalive_connections=16, keepalive_expiry=KEPT_S

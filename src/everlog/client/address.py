@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from everlog.errors import InvalidInput, InvalidUrl
+from everlog.wire.hosts import is_loopback
 
 _UNFIT = re.compile("[\x00-\x20\x7f-\U0010ffff]")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
@@ -68,13 +68,3 @@ def check_token(token: object) -> str | None:
             "without spaces or line breaks (it is not shown here)"
         )
     return token
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its name alone: no name is looked up."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 import socket
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 
@@ -18,6 +17,7 @@ from everlog.server.connections import Connections
 from everlog.server.limits import Limits
 from everlog.server.tokens import Tokens
 from everlog.store.event_store import EventStore
+from everlog.wire.hosts import is_loopback
 
 PORT = 8787
 """The port that is taken if none is named."""
@@ -226,15 +226,6 @@ def check_host(host: str, *, tokens: Tokens | None, is_safe: bool) -> None:
             f"host {host!r} can be reached by others, and without TLS whoever listens on the way "
             "has the tokens; pass a certificate, or say that a proxy before it speaks TLS"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host."""
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 def _bind(host: str, port: int) -> socket.socket:

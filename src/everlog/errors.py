@@ -49,6 +49,7 @@
     ├── NotSupported                   this kind of ledger cannot do that
     ├── StorageError                   the place where the log lives
     │   ├── CannotOpen                 it cannot be opened or created
+    │   │   ├── DamagedFile            what is stored there contradicts itself
     │   │   ├── ForeignFile            it is something else, not an everlog ledger
     │   │   ├── NewerFormat            a newer everlog wrote it
     │   │   └── OlderFormat            it has to be migrated first
@@ -664,6 +665,10 @@ class CannotOpen(StorageError):
         ...
     everlog.errors.CannotOpen: there is no directory '...no/such/folder'; create it first
     """
+
+
+class DamagedFile(CannotOpen):
+    """What is stored there contradicts itself so much that it cannot be opened."""
 
 
 class ForeignFile(CannotOpen):

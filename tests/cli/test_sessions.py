@@ -483,6 +483,42 @@ def test_damage_ends_verify_and_doctor_with_3(told: Told, folder: Path) -> None:
     assert "damage" in codes
 
 
+@pytest.mark.parametrize("what", ["no database", "another program's", "its first page"])
+def test_what_is_no_ledger_any_more_ends_verify_and_doctor_with_3(
+    what: str, told: Told, folder: Path
+) -> None:
+    path = folder / "app.db"
+    with sqlite3.connect(path) as connection:  # so that all of it is in the file
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    if what == "no database":
+        path.write_bytes(b"XXXX" + path.read_bytes()[4:])
+    elif what == "its first page":
+        content = path.read_bytes()
+        path.write_bytes(content[:100] + b"\xff" * 2_000 + content[2_100:])
+    else:
+        path.unlink()
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE theirs (x)")
+        connection.close()
+    found = told.one("verify", code=3)
+    [problem] = found.pop("problems")
+    assert found == {"ok": False, "records": 0, "chain": ""}
+    assert problem["position"] is None
+    assert "app.db is " in problem["what"]
+    assert told("verify", code=3).count("app.db is ") == 1
+    [finding] = told.objects("doctor", code=3)
+    assert (finding["severity"], finding["code"]) == ("trouble", "no-ledger")
+    assert finding["what"] == problem["what"]
+    # A question that needs a ledger has no answer.
+    assert problem["what"] in told.error("info")
+
+
+def test_what_is_not_there_is_nothing_that_was_looked_at(told: Told, folder: Path) -> None:
+    assert "there is no ledger" in told.error("verify", "sqlite:///none.db")
+    assert "there is no ledger" in told.error("doctor", "sqlite:///none.db")
+
+
 def test_the_doctor_says_what_is_wrong_and_what_to_do(told: Told, parked: Path) -> None:
     found = told.objects("doctor", code=3)
     [finding] = [each for each in found if each["code"] == "parked"]

@@ -21,7 +21,14 @@ from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.connections import open_or_create
 from everlog.adapters.sqlite.file_lock import FileLock
 from everlog.adapters.sqlite.ledger import SqliteLedger
-from everlog.errors import EverlogError, ForeignFile, InvalidUrl, LedgerBusy, NewerFormat
+from everlog.errors import (
+    DamagedFile,
+    EverlogError,
+    ForeignFile,
+    InvalidUrl,
+    LedgerBusy,
+    NewerFormat,
+)
 from tests.scenarios.programs import EVENTS, Moved
 
 FDS = Path("/proc/self/fd")
@@ -123,7 +130,7 @@ def an_impossible_format(path: Path) -> tuple[type[EverlogError], Open]:
 
 def a_ledger_without_its_tables(path: Path) -> tuple[type[EverlogError], Open]:
     _run(_ledger(path), "DROP TABLE ledger")
-    return CannotOpen, _file(path)
+    return DamagedFile, _file(path)
 
 
 def a_directory(path: Path) -> tuple[type[EverlogError], Open]:

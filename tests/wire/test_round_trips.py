@@ -255,6 +255,7 @@ HOME = {
         "TransportFailed",
         "Refused",
         "CannotOpen",
+        "DamagedFile",
         "ForeignFile",
         "NewerFormat",
         "OlderFormat",

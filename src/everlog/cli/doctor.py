@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from everlog import Finding
 from everlog.cli.exits import FOUND
-from everlog.cli.opening import opened, waiting
+from everlog.cli.opening import NO_LEDGER, opened, waiting
 from everlog.cli.parsing import add_command, add_url
 from everlog.cli.progress import progress
 from everlog.cli.showing import Shown, harmless
 
 if TYPE_CHECKING:
-    from everlog import Finding
     from everlog.cli.parsing import Commands
 
+_ADVICE = "see that the URL is that of the ledger; if it is, keep a copy, and restore a backup"
 _COLORS = {"trouble": "red", "warning": "yellow", "note": "blue"}
 
 
@@ -26,7 +27,7 @@ def add_to(commands: Commands) -> None:
         help="what is wrong with a ledger, and what to do",
         about="Says in words what is wrong with a ledger, the place where it is, its\n"
         "subscriptions and its clock, and what to do about it. Changes nothing. Ends with 3 if\n"
-        "there is trouble or a warning.",
+        "there is trouble or a warning, also if what is there is no ledger.",
         examples="  everlog doctor sqlite:///app.db\n  everlog doctor sqlite:///app.db --verify",
     )
     add_url(parser)
@@ -38,8 +39,11 @@ def add_to(commands: Commands) -> None:
 
 async def _run(options: argparse.Namespace) -> int:
     shown = Shown(options)
-    async with opened(options) as store, progress("looking"):
-        findings = await store.diagnose(verify=options.verify)
+    try:
+        async with opened(options) as store, progress("looking"):
+            findings = await store.diagnose(verify=options.verify)
+    except NO_LEDGER as error:
+        findings = [Finding("trouble", "no-ledger", str(error), _ADVICE)]
     if shown.terminal and not shown.json:
         for finding in findings:
             _show(shown, finding)

@@ -16,9 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from everlog.cli.exits import CannotDo
 from everlog.cli.parsing import EVENTS, URL_VARIABLE
+from everlog.errors import CorruptLedger, DamagedFile, ForeignFile
 
 if TYPE_CHECKING:
     from everlog import EventStore
+
+
+NO_LEDGER = (ForeignFile, DamagedFile, CorruptLedger)
+"""To who looks whether all is well, that there is no ledger, or no sound one, is an answer."""
 
 
 def waiting(

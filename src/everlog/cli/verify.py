@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from everlog.cli.exits import FOUND
-from everlog.cli.opening import opened, waiting
+from everlog.cli.opening import NO_LEDGER, opened, waiting
 from everlog.cli.parsing import add_command, add_url
 from everlog.cli.progress import progress
 from everlog.cli.showing import Shown
@@ -22,7 +22,7 @@ def add_to(commands: Commands) -> None:
         "verify",
         help="compute every hash and the chain again",
         about="Computes every hash and the chain of the log again, and has the storage check\n"
-        "itself. Ends with 3 if anything is wrong.",
+        "itself. Ends with 3 if anything is wrong, also if what is there is no ledger.",
         examples="  everlog verify sqlite:///app.db",
     )
     add_url(parser)
@@ -31,28 +31,25 @@ def add_to(commands: Commands) -> None:
 
 async def _run(options: argparse.Namespace) -> int:
     shown = Shown(options)
-    async with opened(options) as store, progress("verifying") as tell:
-        found = await store.verify(progress=tell)
-    problems = [{"position": each.position, "what": each.what} for each in found.problems]
+    try:
+        async with opened(options) as store, progress("verifying") as tell:
+            found = await store.verify(progress=tell)
+    except NO_LEDGER as error:
+        return _show(shown, 0, "", [(None, str(error))])
+    problems = [(each.position, each.what) for each in found.problems]
+    return _show(shown, found.records, found.chain, problems)
+
+
+def _show(shown: Shown, records: int, chain: str, problems: list[tuple[int | None, str]]) -> int:
     if shown.json:
-        shown.value(
-            {
-                "ok": found.ok,
-                "records": found.records,
-                "chain": found.chain,
-                "problems": problems,
-            }
-        )
-    elif found.ok:
+        listed = [{"position": position, "what": what} for position, what in problems]
+        shown.value({"ok": not listed, "records": records, "chain": chain, "problems": listed})
+    elif not problems:
         shown.line(
-            f"{shown.color('green', 'ok')}: {found.records:,} records, chain {found.chain}"
+            f"{shown.color('green', 'ok')}: {records:,} records, chain {chain}"
             if shown.terminal
-            else f"ok\t{found.records}\t{found.chain}"
+            else f"ok\t{records}\t{chain}"
         )
     else:
-        shown.table(
-            ("position", "what"),
-            [(each.position, each.what) for each in found.problems],
-            colors=("red", ""),
-        )
-    return 0 if found.ok else FOUND
+        shown.table(("position", "what"), problems, colors=("red", ""))
+    return FOUND if problems else 0

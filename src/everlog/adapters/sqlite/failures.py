@@ -12,6 +12,7 @@ from everlog.core.sequencer import Head
 from everlog.errors import (
     CannotOpen,
     CorruptLedger,
+    DamagedFile,
     EverlogError,
     LedgerBusy,
     StorageError,
@@ -44,6 +45,10 @@ def as_storage_error(error: sqlite3.Error, path: str) -> StorageError:
 def as_opening_error(error: sqlite3.Error, path: str) -> CannotOpen | LedgerBusy:
     """Returns the typed error that says why a ledger cannot be opened."""
     failure = as_storage_error(error, path)
+    if isinstance(failure, CorruptLedger):
+        return DamagedFile(
+            f"{path} is damaged ({error}) and cannot be opened; keep a copy, restore a backup"
+        )
     return failure if isinstance(failure, LedgerBusy) else CannotOpen(str(failure))
 
 

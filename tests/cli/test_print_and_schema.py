@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,6 +63,38 @@ def test_a_session_of_printing_changing_and_checking(folder: Path, capsys: Captu
     write(folder / "events", {"created.json": changed})
     assert main([*printing, "--json-schema", "schemas", "--line-length", "100"]) == 0
     assert (folder / "schemas/UserCreated.json").exists()
+
+
+def test_folders_that_links_lead_to_are_printed_once_and_in_no_circle(
+    folder: Path, capsys: Capture
+) -> None:
+    write(folder / "events", {"created.json": {"type": "user:created", "data": "string"}})
+    write(folder / "shared", {"sent.json": {"type": "mail:sent", "data": "string"}})
+    (folder / "events/again").symlink_to(folder / "shared")
+    (folder / "events/shared").symlink_to(folder / "shared")
+    (folder / "shared/circle").symlink_to(folder / "events")
+    assert main(["print", "events", "--out", "events.py"]) == 0
+    assert capsys.readouterr().err == ""
+    printed = (folder / "events.py").read_text()
+    assert printed.count("user:created") == printed.count("mail:sent") == 1
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "events", {"created.json": {"type": "user:created", "data": "string"}})
+    (folder / "events/closed").mkdir()
+    scandir = os.scandir
+
+    def as_who_may_not(path: str) -> Any:  # root may
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", as_who_may_not)
+    assert main(["print", "events", "--out", "events.py"]) == 1
+    assert "closed' cannot be read: Permission denied" in capsys.readouterr().err
+    assert not (folder / "events.py").exists()
 
 
 def test_classes_are_exported_and_what_is_exported_can_be_printed(

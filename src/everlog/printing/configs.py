@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import NoReturn, cast
 
 from everlog.core.portable import JsonValue, parse
 from everlog.core.stream import check_name
@@ -88,12 +88,31 @@ def _files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
 
 
 def _below(folder: str) -> Iterator[str]:
-    """Yields the configurations below a folder, in the same order on each machine."""
-    for inner, folders, names in os.walk(folder):
-        folders.sort()
+    """Yields the configurations below a folder, in the same order on each machine.
+
+    Links to folders are followed; each folder comes once, by whatever ways it can be reached.
+    """
+    seen = {_identity(folder)}
+    for inner, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        new: list[str] = []
+        for name in sorted(folders):
+            identity = _identity(os.path.join(inner, name))
+            if identity not in seen:
+                seen.add(identity)
+                new.append(name)
+        folders[:] = new
         for name in sorted(names):
             if name.endswith(".json") and not name.endswith(".lock.json"):
                 yield os.path.join(inner, name)
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise InvalidInput(f"folder {error.filename!r} cannot be read: {error.strerror}") from error
 
 
 def _load(file: str) -> Object:

@@ -466,6 +466,31 @@ def test_effects_are_listed_and_settled(told: Told, folder: Path) -> None:
     assert told.error("effects", "settle", "pay", "9", "--as", "done")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tail", "-n", "many", "--json"], "-n"),
+        (["--json"], "required: COMMAND"),
+        (["tail", "--json", "--no-such-option"], "unrecognized arguments (not shown"),
+        (["subscriptions", "retry", "--json"], "required: NAME"),
+        (["effects", "--json", "burn"], "invalid choice (not shown"),
+        (["serve", "--json", "memory:", "--port", "70000"], "--port is a number"),
+    ],
+)
+def test_in_json_what_was_not_understood_is_an_object_too(
+    words: list[str], said: str, told: Told
+) -> None:
+    error = told.error(*words, code=2)
+    assert error.count("\n") == 1
+    found = json.loads(error)
+    assert found.keys() == {"error", "message"}
+    assert found["error"] == "Misunderstood"
+    assert said in found["message"]
+    # Behind `--` stand no options.
+    words = [*(each for each in words if each != "--json"), "--", "--json"]
+    assert not told.error(*words, code=2).startswith("{")
+
+
 # --- verify, doctor, backup ---
 
 

@@ -13,10 +13,11 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import takewhile
 
 import everlog
 from everlog.cli.exits import CLOSED, FAILED, INTERRUPTED, CannotDo
-from everlog.cli.parsing import Parser
+from everlog.cli.parsing import JsonParser, Parser
 from everlog.errors import EverlogError
 
 COMMANDS = {
@@ -70,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser_of(arguments: Sequence[str]) -> Parser:
     """Returns a parser of the command that is asked for; of all of them, where that is unclear."""
-    parser = Parser(prog="everlog", description="Looks after the ledgers of everlog.")
+    # Looked for here, as what was not understood may stand before it.
+    words = [*takewhile(lambda word: word != "--", arguments)]
+    kind = JsonParser if "--json" in words else Parser
+    parser = kind(prog="everlog", description="Looks after the ledgers of everlog.")
     parser.add_argument("--version", action="version", version=f"everlog {everlog.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     asked = arguments[0] if arguments else ""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from everlog.cli.exits import MISUNDERSTOOD
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Any]  # pyright: ignore[reportPrivateUsage]  # it has no other name
@@ -25,7 +28,10 @@ class Parser(argparse.ArgumentParser):
     _inside = False
 
     def error(self, message: str) -> NoReturn:
-        super().error(re.sub(_QUOTING, r"\1 (not shown: it could hold a password)", message))
+        self._refuse(re.sub(_QUOTING, r"\1 (not shown: it could hold a password)", message))
+
+    def _refuse(self, said: str) -> NoReturn:
+        super().error(said)
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # it has overloads
         self, args: Any = None, namespace: Any = None
@@ -50,6 +56,13 @@ class Parser(argparse.ArgumentParser):
         ):
             missing = " ".join(str(each.metavar) for each in words)
             self.error(f"behind the URL of a ledger belongs: {missing}")
+
+
+class JsonParser(Parser):
+    """One that says in JSON what it did not understand, as commands do of what they cannot do."""
+
+    def _refuse(self, said: str) -> NoReturn:
+        self.exit(MISUNDERSTOOD, json.dumps({"error": "Misunderstood", "message": said}) + "\n")
 
 
 _QUOTING = re.compile(

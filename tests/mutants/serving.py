@@ -108,6 +108,14 @@ SERVING = [
         ),
     ),
     Mutant(
+        "what a scope is called",
+        "who may read a part of a relation does not learn by trying which streams are in it",
+        "server/sealing.py",
+        "if secret is None or scope.relation is None:",
+        "if secret is None or scope.relation is not None:",
+        (SECRETS + "test_what_a_scope_is_called_does_not_tell_who_else_is_in_its_relation",),
+    ),
+    Mutant(
         "hosts that others reach",
         "without tokens nobody but this machine is served",
         "server/serving.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import json
 import logging
@@ -14,6 +15,7 @@ import pytest
 from everlog import EventStore
 from everlog.core.selection import Selection
 from everlog.server import Pattern, TokenFile
+from everlog.wire.cursors import scope_id
 from everlog.wire.messages import Offer
 from everlog.wire.reads import write_selection
 from tests.server.calling import (
@@ -229,6 +231,54 @@ async def test_a_page_names_no_stream_that_the_token_may_not_know(tmp_path: Path
         selection = {"relation": "mine", "prefix": "mine-", "types": ["mine"]}
         reply = await call(hub, "POST", "/v1/read", json={"selection": selection}, token=both)
         assert reply.status == 200
+
+
+@pytest.mark.parametrize(
+    ("pattern", "query"),
+    [
+        (Pattern(prefix="mine-"), "prefix=mine-&relation=all"),
+        (Pattern(prefix="mine-", relation="all"), "prefix=mine-&relation=all"),
+        (Pattern(types=("mine",), relation="all"), "type=mine&relation=all"),
+    ],
+    ids=str,
+)
+async def test_what_a_scope_is_called_does_not_tell_who_else_is_in_its_relation(
+    pattern: Pattern, query: str, tmp_path: Path
+) -> None:
+    tokens = TokenFile(tmp_path / "tokens.json")
+    plain = tokens.create("shop", pull=[pattern])
+    async with offered(tokens=tokens) as (store, hub):
+        for stream in ("mine-1", "theirs-1", "theirs-2"):
+            await store.relations.add("all", stream)
+        reply = await call(hub, "GET", "/v1/pull", query=query, token=plain)
+        scope: dict[str, Any] = dict(each.split("=") for each in query.split("&"))
+        if "type" in scope:
+            scope["types"] = [scope.pop("type")]
+        greeted = await call(hub, "POST", "/v1/hello", json=hello(scope=scope), token=plain)
+        told = (reply.body + greeted.body).decode()
+        # Whoever knows how it is made tries out names, and how often the relation has changed.
+        guesses = [
+            [*streams]
+            for count in range(4)
+            for streams in itertools.combinations(("mine-1", "theirs-1", "theirs-2"), count)
+        ]
+        for members in guesses:
+            digest = hashlib.sha256(json.dumps(members).encode()).hexdigest()
+            assert digest not in told, members
+            for revision in range(10):
+                said: list[Any] = [scope.get("prefix"), "all", revision, digest]
+                if "types" in scope:
+                    said.append({"types": scope["types"]})
+                assert scope_id(json.dumps(said)) not in told, members
+        # It is the same as long as it means the same, in both answers, and no longer.
+        first, last = reply.lines
+        assert greeted.json["scope_id"] == scope_id(first["scope"])
+        assert last["cursor"].endswith(scope_id(first["scope"]))
+        again = await call(hub, "GET", "/v1/pull", query=query, token=plain)
+        assert again.lines[0]["scope"] == first["scope"]
+        await store.relations.add("all", "mine-2")
+        again = await call(hub, "GET", "/v1/pull", query=query, token=plain)
+        assert again.lines[0]["scope"] != first["scope"]
 
 
 async def test_what_leaves_a_relation_is_not_given_any_more(tmp_path: Path) -> None:

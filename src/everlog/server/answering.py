@@ -42,6 +42,7 @@ from everlog.server.access import (
 from everlog.server.asking import Asking, Turned, not_now
 from everlog.server.limits import Limits
 from everlog.server.live import News, Piece, Pieces
+from everlog.server.sealing import sealed
 from everlog.server.sending import Answer, Streaming
 from everlog.server.tokens import Pattern, Tokens
 from everlog.sync.deciding import common_ancestor
@@ -113,7 +114,7 @@ class Answering:
         self._secret = secret
         self._limits = limits
         self.news = News(hub.ledger)
-        self.pieces = Pieces(hub.pull, hub.ledger.identity.ledger, now_s=monotonic_s)
+        self.pieces = Pieces(self._pull, hub.ledger.identity.ledger, now_s=monotonic_s)
         self._live: dict[str | None, int] = {}
         """Streams of server-sent events, by the key of the token."""
         self._waits: dict[str | None, int] = {}
@@ -147,7 +148,7 @@ class Answering:
         reception = Reception(
             welcome,
             resume,
-            scope_id(await self._hub.words(greeting.scope)),
+            scope_id(sealed(self._secret, greeting.scope, await self._hub.words(greeting.scope))),
             self._limits.records,
             self._limits.body_bytes,
         )
@@ -176,6 +177,12 @@ class Answering:
         if _wants(asking, SSE):
             return self._streaming(asking, asked, piece, size)
         return Answer(b"".join(piece_lines(piece.pulled, own)), NDJSON, headers=_caching(piece))
+
+    async def _pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
+        pulled = await self._hub.pull(asked, size=size)
+        if isinstance(pulled, Forked):
+            return pulled
+        return pulled._replace(scope=sealed(self._secret, asked.scope, pulled.scope))
 
     async def push(self, asking: Asking) -> Answer:
         ledger = asking.headers.get(LEDGER.lower())

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from everlog.adapters.memory.ledger import MemoryLedger
+from everlog.adapters.memory.upstreams import MemoryUpstreams
 from everlog.core.chain import RETURNED
 from everlog.core.record import StoredRecord
 from everlog.core.relation import Relate
@@ -42,6 +43,7 @@ from everlog.errors import (
     WrongVersion,
 )
 from everlog.ports.seams import Seams
+from everlog.ports.upstreams import Offers
 from everlog.store.verifying import verify
 from everlog.sync.edge import ALL, Edge
 from everlog.sync.forwarding import Forwarding, Line
@@ -247,12 +249,37 @@ def test_what_one_process_has_noted_does_not_hold_where_another_has_gone_back() 
     asyncio.run(main())
 
 
+class LookedUpstreams(MemoryUpstreams):
+    """What a ledger has yet to push; something happens before it is looked for."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def unconfirmed(self, upstream: str, *, after: int, size: int) -> Offers:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return await super().unconfirmed(upstream, after=after, size=size)
+
+
+class Looked(MemoryLedger):
+    """The ledger of a site."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(seams=site.seams)
+        self._identity, self._tables = site.ledger._identity, site.ledger._tables
+        self._upstreams = LookedUpstreams(lambda: self._tables)
+
+    @property
+    def upstreams(self) -> LookedUpstreams:
+        return self._upstreams
+
+
 def test_what_another_process_has_pushed_and_the_hub_has_lost_comes_first_again() -> None:
     async def main() -> None:
         hub, one = Site(), Site()
         before = copy.deepcopy(hub.ledger._tables)
-        line = Interrupted(hub.hub())
-        edge = Edge(one.ledger, one.take_in, one.keep, line, one.seams)
+        looked = Looked(one)
+        edge = Edge(looked, one.take_in, one.keep, hub.hub(), one.seams)
         await until_in_step(edge)
         await one.append("a", "1", "2", "3")
 
@@ -263,8 +290,9 @@ def test_what_another_process_has_pushed_and_the_hub_has_lost_comes_first_again(
                 await another.round()
             hub.ledger._tables = before
 
-        line.meanwhile = meanwhile
+        looked.upstreams.meanwhile = meanwhile
         await until_in_step(edge)
+        assert looked.upstreams.meanwhile is None
         page = await hub.ledger.read(Selection())
         assert [record.data for record in page.records] == ['"1"', '"2"', '"3"']
 

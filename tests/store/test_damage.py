@@ -98,6 +98,14 @@ def flipped(whole: bytes, rng: random.Random) -> tuple[int, int, bytes]:
     return offset, bit, bytes(other)
 
 
+def _but_for_recorded(rows: list[StoredRecord]) -> list[StoredRecord]:
+    """What is in a hash or the chain: of `recorded` only the order and the node can be verified.
+
+    See docs/explanation/hashes.md.
+    """
+    return [row._replace(recorded="") for row in rows]
+
+
 async def flips_are_told_of(folder: Path, rng: random.Random, count: int) -> dict[str, int]:
     """Flips one bit of a copy after another; returns how they ended."""
     original = await write(folder / "log.db")
@@ -118,7 +126,8 @@ async def flips_are_told_of(folder: Path, rng: random.Random, count: int) -> dic
         elif not end[1].ok:
             ends["reported"] += 1
         else:
-            assert end[0] == original, f"bit {bit} of byte {offset} changed what is read, unnoticed"
+            said = f"bit {bit} of byte {offset} changed what is read, unnoticed"
+            assert _but_for_recorded(end[0]) == _but_for_recorded(original), said
             ends["harmless"] += 1
     return ends
 

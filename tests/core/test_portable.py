@@ -616,6 +616,60 @@ def test_a_value_of_any_kind_gives_text_that_reads_back_or_not_portable(value: A
     assert is_canonical(text)
 
 
+# --- whether a text is canonical, quickly -------------------------------------------------------
+
+
+def canonical_by_the_rules(text: str) -> bool | None:
+    """Whether it is its own form; None if it is not portable at all."""
+    try:
+        return canonical(parse(text)) == text
+    except NotPortable:
+        return None
+
+
+flat = st.dictionaries(ascii_texts | texts, literals | safe_integers | doubles | texts, max_size=5)
+members = st.sampled_from(
+    [
+        *('"a":1', '"b":"x"', '"c":null', '"a":"y"', '"b":true', '"":0', '":":":"', '"a":-0'),
+        *(
+            '"d":"\\n"',
+            '"d":"\\/"',
+            '"d":"\\u0041"',
+            '"d":",\\"a\\":1"',
+            '"e":"{\\"b\\":"',
+            '"é":1',
+        ),
+        *('"f":01', '"f":1.5', '"f":1234567890123456', '"f":-12', '"f":"\ud800"', '"f":"é"'),
+        *('"f":"\0"', '"f":"\x7f"', '"f":[1]', '"f":{}', '"f":nul', '"f"', ":1", '"f\\"":1'),
+    ]
+)
+objects = st.lists(members, max_size=6).map(lambda each: "{" + ",".join(each) + "}")
+
+
+@given(flat.map(canonical) | objects | json_like | json_like.map(lambda text: "{" + text + "}"))
+@example('{"a":1,"b":2}')
+@example('{"b":1,"a":2}')
+@example('{"a":1,"a":2}')
+@example('{"a":1}"b":2}')
+@example('{"a":1,}')
+@example('{"a":1}\n')
+@example("null")
+@example("null\n")
+def test_whether_a_text_is_canonical_is_told_as_by_the_rules(text: str) -> None:
+    expected = canonical_by_the_rules(text)
+    if expected is None:
+        with pytest.raises(NotPortable):
+            is_canonical(text)
+    else:
+        assert is_canonical(text) is expected
+
+
+def test_an_object_of_too_many_keys_is_refused_whatever_they_are() -> None:
+    text = "{" + ",".join(f'"{number:06}":0' for number in range(MAX_KEYS + 1)) + "}"
+    with pytest.raises(NotPortable):
+        is_canonical(text)
+
+
 # --- the cheap answer ---------------------------------------------------------------------------
 
 sorted_by_msgspec = msgspec.json.Encoder(order="sorted").encode

@@ -19,6 +19,7 @@ from everlog.core.stamp import (
     moment_bound,
     parse_stamp,
     receive,
+    stamp_behind,
     stamp_time,
     stamps_after,
     tick,
@@ -175,6 +176,35 @@ def test_given_and_received_stamps_in_any_mixture_are_passed(
         else:
             clock = receive(clock, foreign.stamp, now_ms=now_ms, max_offset_ms=None)
             latest = max(latest, foreign.stamp)
+
+
+@given(clocks, clocks, wall_clocks, st.none() | st.integers(0, 10**6))
+def test_a_stamp_behind_a_foreign_one_is_that_of_a_clock_which_receives_it_and_ticks(
+    clock: Clock, foreign: Clock, now_ms: int, most_ms: int | None
+) -> None:
+    def slowly() -> str:
+        received = receive(clock, foreign.stamp, now_ms=now_ms, max_offset_ms=most_ms)
+        return tick(received, now_ms=now_ms).stamp
+
+    def quickly() -> str:
+        return stamp_behind(
+            clock.stamp, foreign.stamp, node=clock.node, now_ms=now_ms, max_offset_ms=most_ms
+        )
+
+    answers: list[tuple[str, int]] = []
+    for way in (slowly, quickly):
+        try:
+            answers.append((way(), 0))
+        except ClockAhead as error:
+            answers.append((str(error), error.ahead_ms))
+    assert answers[0] == answers[1]
+
+
+def test_no_stamp_is_behind_what_is_none_or_behind_the_end_of_time() -> None:
+    with pytest.raises(InvalidStamp, match="is no stamp"):
+        stamp_behind("0" * 32, "no stamp", node=NODE, now_ms=NOW, max_offset_ms=None)
+    with pytest.raises(InvalidStamp, match="a clock cannot stand at"):
+        stamp_behind("0" * 32, "f" * 32, node=NODE, now_ms=NOW, max_offset_ms=None)
 
 
 def test_a_foreign_stamp_at_the_very_limit_is_taken_and_one_millisecond_more_is_not() -> None:

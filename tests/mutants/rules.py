@@ -89,6 +89,25 @@ RULES = [
         ("tests/core/test_vectors.py::test_commitments_are_hmacs_of_the_canonical_content",),
     ),
     Mutant(
+        "keys in order, quickly",
+        "a text whose keys are out of order, or come twice, is not canonical",
+        "core/portable.py",
+        "return keys == sorted({*keys})",
+        "return bool(keys)",
+        ("tests/core/test_portable.py::test_whether_a_text_is_canonical_is_told_as_by_the_rules",),
+    ),
+    Mutant(
+        "kinds, quickly",
+        "a record of which some field is not exactly of its kind is refused",
+        "core/sequencer.py",
+        "if not _is_plain(record):",
+        "if not record:",
+        (
+            "tests/store/test_importing.py::"
+            "test_a_record_with_a_field_of_another_kind_is_refused_by_name",
+        ),
+    ),
+    Mutant(
         "NUL",
         "text that some database refuses is refused by all",
         "core/portable.py",

@@ -73,17 +73,17 @@ SEQUENCER = [
     Mutant(
         "clock receives",
         "an imported stamp moves the ledger's clock",
-        "core/sequencer.py",
-        "self._clock = clock = tick(clock, now_ms=now_ms)",
-        "self._clock = clock = tick(self._clock, now_ms=now_ms)",
+        "core/stamp.py",
+        "return stamps_after(max(seen, stamp), node=node",
+        "return stamps_after(seen, node=node",
         (MEMORY + "test_what_is_born_after_an_import_is_created_after_it",),
     ),
     Mutant(
         "register",
         "outdated is judged per register, and not per type",
         "core/sequencer.py",
-        "register = (stream, record.register)",
-        "register = (stream, record.type)",
+        "register = (stream, register_)",
+        "register = (stream, type_)",
         (MEMORY + "test_outdated_is_judged_by_register_and_not_by_type",),
     ),
     Mutant(
@@ -98,8 +98,8 @@ SEQUENCER = [
         "late",
         "a record that belongs before what is here is marked as late",
         "core/sequencer.py",
-        "if record.order < newest:",
-        "if record.order < ('', ''):",
+        "if order < newest:",
+        "if order < ('', ''):",
         (
             MEMORY + "test_a_fold_goes_by_created_whatever_the_order_of_arrival",
             SQLITE + "test_a_late_event_that_belongs_into_a_snapshot_ends_it",

@@ -281,8 +281,8 @@ SYNCHRONISING = [
         "stamps of others",
         "what is made after another event was read is created after it",
         SEQUENCER,
-        "clock = receive(self._clock, record.created, now_ms=now_ms, max_offset_ms=max_offset_ms)",
-        "clock = receive(self._clock, self._clock.stamp, now_ms=now_ms, max_offset_ms=None)",
+        "                head.clock,\n                created,\n",
+        "                head.clock,\n                head.clock,\n",
         FIRST,
     ),
     Mutant(
@@ -305,8 +305,8 @@ SYNCHRONISING = [
         "outdated where it came late",
         "a pulled record is outdated if a newer one of its register is there",
         SEQUENCER,
-        "if before is not None and before > record.order:",
-        "if before is not None and before < record.order:",
+        "if before is not None and before > order:",
+        "if before is not None and before < order:",
         FIRST,
     ),
     Mutant(

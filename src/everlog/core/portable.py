@@ -90,7 +90,33 @@ def is_canonical(text: str, *, at: str = "data") -> bool:
     >>> is_canonical('{"a":1}'), is_canonical('{"a": 1}'), is_canonical("[1.0]")
     (True, False, False)
     """
-    return canonical(parse(text, at=at), at=at) == text
+    return _is_surely_canonical(text) or canonical(parse(text, at=at), at=at) == text
+
+
+def _is_surely_canonical(text: str) -> bool:
+    """Whether this is beyond doubt: an object of texts, short integers, true, false and null.
+
+    Most events are, and it takes a quarter of the time that reading and writing them takes.
+    """
+    if text == "null":
+        return True
+    if len(text) > _SHORT or _FLAT(text) is None:
+        return False
+    # Each member is written as it is to be. So what is left is the order of the keys.
+    keys = _KEYS(text)
+    return keys == sorted({*keys})
+
+
+_SHORT = 16_384  # such a text has not MAX_KEYS, and matching it takes little memory
+# Groups as below. Keys are of ASCII: in which order others come is not seen by comparing them.
+_PLAIN = r'[^"\\\x00-\x1f\ud800-\udfff]*+'
+_MEMBER = (
+    rf'"[ !#-\[\]-~]*+":(?:"{_PLAIN}(?>(?:\\["\\bfnrt]{_PLAIN})*)"'
+    r"|0|-?[1-9][0-9]{0,14}+|true|false|null)"
+)
+_FLAT = re.compile(rf"\{{{_MEMBER}(?>(?:,{_MEMBER})*)\}}").fullmatch
+# In what matches that, and from its beginning on, it finds nothing but keys.
+_KEYS = re.compile(r'[{,]"([^"]*+)":(?:"[^"\\]*+(?>(?:\\.[^"\\]*+)*)")?').findall
 
 
 def certainly_canonical(encoded: bytes) -> bool:

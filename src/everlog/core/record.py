@@ -89,20 +89,16 @@ def with_content_of(tombstone: StoredRecord, other: StoredRecord) -> StoredRecor
 
 def computed_hash(record: StoredRecord) -> bytes:
     """Returns the hash that the record's own content and envelope give."""
+    # fmt: off
+    (
+        _, _, id, stream, type, schema, register, origin, correlation, causation,
+        created, _, _, nonce, data, meta, _, _,
+    ) = record
     return hash_of(
-        id=record.id,
-        stream=record.stream,
-        type=record.type,
-        schema=record.schema,
-        register=record.register,
-        origin=record.origin,
-        correlation=record.correlation,
-        causation=record.causation,
-        created=record.created,
-        nonce=record.nonce,
-        data=record.data,
-        meta=record.meta,
+        id, stream, type, schema, register, origin, correlation, causation, created,
+        nonce, data, meta,
     )
+    # fmt: on
 
 
 class Decoder(Protocol):

@@ -7,8 +7,10 @@ versions, positions, stamps, flags, hashes and the chain are decided here and on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import NamedTuple, TypeAlias, overload
 
 from everlog.core.aliases import Event, by_event, event_of, first_id, id_anew, replaced_by
@@ -27,8 +29,8 @@ from everlog.core.chain import (
 from everlog.core.event import check_size
 from everlog.core.portable import is_canonical
 from everlog.core.record import StoredRecord, as_record, computed_hash, with_content_of
-from everlog.core.stamp import Clock, is_stamp, receive, stamps_after, tick
-from everlog.core.stream import ANY, Expectation, check_name, require
+from everlog.core.stamp import Clock, is_stamp, stamp_behind, stamps_after
+from everlog.core.stream import ANY, MAX_NAME_BYTES, Expectation, check_name, require
 from everlog.core.taking import Judged, Mark, Take, Taken
 from everlog.core.upcasting import MAX_SCHEMA
 from everlog.errors import (
@@ -156,7 +158,7 @@ class Sequencer:
         - `versions`: the version of all streams in the requests; absent means 0
         - `newest`: finds the newest `(created, id)` of a stream and register, among stored records
         """
-        _clock(EMPTY.clock, identity.node)  # raises `InvalidStamp` for what is no node
+        Clock(0, 0, identity.node)  # raises `InvalidStamp` for what is no node
         self.head = head
         self.rows: list[StoredRecord] = []
         """The records to be stored, in order."""
@@ -427,7 +429,7 @@ class _Arrivals:
         """The rows by id."""
         self.versions: dict[str, int] = {}
         self.newest: dict[tuple[str, str], Place | None] = {}
-        self._clock = _clock(head.clock, node)
+        self._node = node
         self._now_ms = now_ms
         self._known = known
         self._versions_before = versions
@@ -453,53 +455,61 @@ class _Arrivals:
 
         `aliases`: gets it.
         """
-        head, now_ms = self.head, self._now_ms
+        # On the path of every record that comes from elsewhere, as `_append` is of those of here.
+        # fmt: off
+        (
+            _, _, id, stream, type_, schema, register_, origin, correlation, causation,
+            created, _, _, nonce, data, meta, hash, _,
+        ) = record
+        # fmt: on
+        head = self.head
         try:
-            clock = receive(self._clock, record.created, now_ms=now_ms, max_offset_ms=max_offset_ms)
+            recorded = stamp_behind(
+                head.clock,
+                created,
+                node=self._node,
+                now_ms=self._now_ms,
+                max_offset_ms=max_offset_ms,
+            )
         except ClockAhead as error:
             raise ClockAhead(
-                f"record {record.id}", ahead_ms=error.ahead_ms, max_offset_ms=error.max_offset_ms
+                f"record {id}", ahead_ms=error.ahead_ms, max_offset_ms=error.max_offset_ms
             ) from None
-        self._clock = clock = tick(clock, now_ms=now_ms)
-        stream = record.stream
         others = [] if aliases is None else aliases.setdefault(event_of(record), [])
         if others:
             flags |= RESTAMPED
+        order = (created, id)
         # An orphan does not count: it takes no version, and outdates nothing.
         counts = not flags & ORPHAN
         version = self.version(stream) + counts
-        counts = counts and all(record.order < other.order for other in others)
+        counts = counts and all(order < other.order for other in others)
         self.versions[stream] = version
-        register = (stream, record.register)
+        register = (stream, register_)
         if register not in self.newest:
             self.newest[register] = self._find_newest(*register)
         before = self.newest[register]
-        if before is not None and before > record.order:
+        if before is not None and before > order:
             flags |= OUTDATED
         elif counts:
-            self.newest[register] = record.order
-        chain = link(head.chain, record.hash, version=version, flags=flags)
-        row = record._replace(
-            position=head.position + 1,
-            version=version,
-            recorded=clock.stamp,
-            flags=flags,
-            chain=chain,
-        )
+            self.newest[register] = order
+        position = head.position + 1
+        chain = link(head.chain, hash, version=version, flags=flags)
+        # fmt: off
+        row = as_record((
+            position, version, id, stream, type_, schema, register_, origin, correlation,
+            causation, created, recorded, flags, nonce, data, meta, hash, chain,
+        ))
+        # fmt: on
         newest = head.newest
-        if record.order < newest:
-            self.late.add(row.position)
+        if order < newest:
+            self.late.add(position)
         else:
-            newest = record.order
-        self.head = Head(row.position, chain, clock.stamp, newest)
+            newest = order
+        self.head = Head(position, chain, recorded, newest)
         self.rows.append(row)
-        self.here[row.id] = row
+        self.here[id] = row
         others.append(row)
         return row
-
-
-def _clock(stamp: str, node: str) -> Clock:
-    return Clock(ms=int(stamp[:12], 16), counter=int(stamp[12:16], 16), node=node)
 
 
 def retried(
@@ -626,6 +636,46 @@ def check_record(record: StoredRecord) -> int:
 
 def _check_kinds(record: StoredRecord) -> None:
     """Raises unless every field that is kept is of exactly its kind, and of a size that it has."""
+    if not _is_plain(record):
+        _check_each_kind(record)
+
+
+def _is_plain(record: StoredRecord) -> bool:
+    """Whether this is so beyond doubt: nearly always, and then it need not be found out what is."""
+    if type(record) is not StoredRecord or tuple(map(type, record)) not in _KINDS:
+        return False
+    # fmt: off
+    (
+        _, _, id, stream, type_, schema, register, origin, correlation, causation,
+        _, _, _, nonce, _, _, hash, _,
+    ) = record
+    # fmt: on
+    caused = "-" if causation is None else causation
+    return (
+        _PLAIN_NAMES("\n".join((id, stream, type_, register, origin, correlation, caused)))
+        is not None
+        and 1 <= schema <= MAX_SCHEMA
+        and len(nonce) == NONCE_BYTES
+        and len(hash) == HASH_BYTES
+    )
+
+
+# fmt: off
+_KINDS = frozenset(
+    (
+        int, int, str, str, str, int, str, str, str, causation,
+        str, str, int, bytes, str, str, bytes, bytes,
+    )
+    for causation in (str, NoneType)
+)
+# fmt: on
+# Names as `check_name` takes them, of ASCII, a line each: none of them has an end of line in it.
+_PLAIN_NAMES = re.compile(
+    rf"(?:[ -~]{{1,{MAX_NAME_BYTES}}}\n){{6}}[ -~]{{1,{MAX_NAME_BYTES}}}"
+).fullmatch
+
+
+def _check_each_kind(record: StoredRecord) -> None:
     # Exactly, because what extends str or int may be hashed as one thing and stored as another;
     # and all of them, because the databases differ in what they refuse, and when.
     if type(record) is not StoredRecord:

@@ -96,11 +96,29 @@ def receive(
     set wrong would drag all others along. None takes any stamp, for what is stored already.
     """
     ms, counter, _ = parse_stamp(stamp)
-    if max_offset_ms is not None and ms > now_ms + max_offset_ms:
-        raise ClockAhead(f"event {stamp}", ahead_ms=ms - now_ms, max_offset_ms=max_offset_ms)
+    _check_ahead(stamp, ms, now_ms, max_offset_ms)
     if (ms, counter) <= (clock.ms, clock.counter):
         return clock
     return Clock(ms, counter, clock.node)
+
+
+def stamp_behind(
+    seen: Stamp, stamp: Stamp, *, node: str, now_ms: int, max_offset_ms: int | None = 60_000
+) -> Stamp:
+    """The next stamp of a clock that stands at `seen`, once it has received `stamp`.
+
+    What a `receive` and a `tick` would give, on the path of every record that comes from elsewhere;
+    as in `stamps_after`, the clock is that of `node`. Raises as those two.
+    """
+    if not is_stamp(stamp):
+        parse_stamp(stamp)  # says what is wrong
+    _check_ahead(stamp, int(stamp[:12], 16), now_ms, max_offset_ms)
+    return stamps_after(max(seen, stamp), node=node, now_ms=now_ms, count=1)[0]
+
+
+def _check_ahead(stamp: Stamp, ms: int, now_ms: int, max_offset_ms: int | None) -> None:
+    if max_offset_ms is not None and ms > now_ms + max_offset_ms:
+        raise ClockAhead(f"event {stamp}", ahead_ms=ms - now_ms, max_offset_ms=max_offset_ms)
 
 
 # --- stamps as text -----------------------------------------------------------------------------

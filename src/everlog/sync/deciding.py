@@ -82,8 +82,8 @@ def _is_receipt(receipt: object) -> bool:
 
 def _check_place(record: StoredRecord) -> None:
     """Raises `InvalidInput` for what no ledger can have given a record."""
-    for name, most in (("version", 2**63 - 1), ("flags", 255)):
-        value: object = getattr(record, name)
+    places = (("version", record.version, 2**63 - 1), ("flags", record.flags, 255))
+    for name, value, most in places:
         if type(value) is not int or not 0 <= value <= most:
             raise InvalidInput(f"its {name} is no number from 0 to {most}")
 

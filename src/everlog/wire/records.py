@@ -84,8 +84,6 @@ def read_line(line: bytes | str) -> Offer | None:
         return None
     try:
         plain = line if isinstance(line, str) else line.decode()
-        if "\\u" in plain:  # perhaps half of a surrogate pair
-            return None
         head = _HEAD(plain)
         if head is None:
             return None
@@ -93,6 +91,8 @@ def read_line(line: bytes | str) -> Offer | None:
         if not plain.startswith(_META, at):
             return None
         meta, at = _unescape(plain, at + len(_META))
+        if not (data.isascii() and meta.isascii()) and "\\u" in plain:
+            return None  # perhaps half of a surrogate pair
         tail = _TAIL(plain, at)
     except ValueError:  # no UTF-8, or no text of JSON
         return None

@@ -8,6 +8,7 @@ SYNCING = "tests/client/test_syncing.py::"
 HTTP = "tests/client/test_http.py::"
 ADDRESS = "tests/client/test_address.py::"
 FAR = "tests/client/test_far.py::"
+AHEAD = "tests/client/test_ahead.py::"
 ASKED = SYNCING + "test_who_asks_to_be_told_is_told_of_all_that_is_at_the_hub"
 STRANGERS = HTTP + "test_what_is_no_hub_is_a_transport_that_failed"
 
@@ -19,6 +20,22 @@ REACHING = [
         "        ask = ask or self._wanted > self._in_step_since\n",
         "",
         (ASKED,),
+    ),
+    Mutant(
+        "that there is no more is asked anew",
+        "that there is no more is never taken from what was asked for before somebody wanted it",
+        "client/ahead.py",
+        "if pulled is None or pulled.up_to_date:",
+        "if pulled is None:",
+        (AHEAD + "test_that_there_is_no_more_is_never_taken_from_what_was_asked_ahead",),
+    ),
+    Mutant(
+        "another piece than was asked ahead",
+        "what was asked for ahead is given only to who wants just that",
+        "client/ahead.py",
+        "if not first.is_of(asked, size):",
+        "if first.asked.hub == '':",
+        (AHEAD + "test_what_is_wanted_from_elsewhere_is_asked_for_anew",),
     ),
     Mutant(
         "that there is no more is read anew",

@@ -82,6 +82,14 @@ SYNCHRONISING = [
         FIRST,
     ),
     Mutant(
+        "what was checked before it came",
+        "a piece that was checked for one place is checked again where it comes for another",
+        "sync/edge.py",
+        "(before.cursor, before.scope) == (asked.cursor, asked.scope)",
+        "before.hub == asked.hub",
+        (ROUNDS + "test_what_was_checked_for_one_place_is_checked_again_at_another",),
+    ),
+    Mutant(
         "where an answer begins",
         "an answer is applied only where it goes on from the cursor",
         TAKING,

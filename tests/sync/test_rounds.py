@@ -26,6 +26,7 @@ from everlog.core.taking import (
     Hold,
     Keeping,
     Link,
+    Mark,
     Release,
     Restamp,
     Take,
@@ -45,6 +46,8 @@ from everlog.errors import (
 from everlog.ports.seams import Seams
 from everlog.ports.upstreams import Offers
 from everlog.store.verifying import verify
+from everlog.sync import edge as edge_module
+from everlog.sync.deciding import check_piece
 from everlog.sync.edge import ALL, Edge
 from everlog.sync.forwarding import Forwarding, Line
 from everlog.sync.hub import Hub
@@ -539,5 +542,119 @@ def test_a_retry_of_what_is_here_is_answered_from_here() -> None:
         assert await hub.texts("k") == ["1"]
         await until_in_step(one.edge(hub.hub(strict=("k",))))
         assert await hub.texts("k") == ["1", "2"]
+
+    asyncio.run(main())
+
+
+class Foreseen:
+    """A hub whose answers are shown to the edge before it pulls them; or others in their place."""
+
+    def __init__(self, hub: Hub, shown: Callable[[Asked, Pulled], tuple[Asked, Pulled]]) -> None:
+        self._hub = hub
+        self._shown = shown
+        self.wait, self.append, self.push, self.hello = hub.wait, hub.append, hub.push, hub.hello
+        self.seen = 0
+
+    def show_to(self, look: Callable[[Asked, Pulled], None]) -> None:
+        self._look = look
+
+    async def pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
+        answer = await self._hub.pull(asked, size=size)
+        if isinstance(answer, Pulled):
+            self._look(*self._shown(asked, answer))
+            self.seen += 1
+        return answer
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Mark]:
+    """Returns where pieces begin that are checked from now on."""
+    begun: list[Mark] = []
+
+    def check(pulled: Pulled, cursor: Mark, *, sparse: bool = False) -> None:
+        begun.append(cursor)
+        check_piece(pulled, cursor, sparse=sparse)
+
+    monkeypatch.setattr(edge_module, "check_piece", check)
+    return begun
+
+
+def test_a_piece_that_was_checked_before_it_came_is_not_checked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        await hub.append("a", *"abcdefgh")
+        begun = counted(monkeypatch)
+        there = Foreseen(hub.hub(), lambda asked, pulled: (asked, pulled))
+        await one.edge(there).round()
+        assert one.ids() == hub.ids()
+        assert len(begun) == there.seen > 2
+
+    asyncio.run(main())
+
+
+SHOWN: dict[str, Callable[[Asked, Pulled], tuple[Asked, Pulled]]] = {
+    "another piece, as good": lambda asked, pulled: (asked, pulled._replace(stable=pulled.stable)),
+    "another place": lambda asked, pulled: (asked._replace(marks=(Mark(7, bytes(32)),)), pulled),
+    "another scope": lambda asked, pulled: (asked._replace(scope=Scope(prefix="x")), pulled),
+}
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_only_the_very_piece_that_was_checked_counts_as_such(
+    shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        await hub.append("a", *"abcdefgh")
+        begun = counted(monkeypatch)
+        there = Foreseen(hub.hub(), SHOWN[shown])
+        await one.edge(there).round()
+        assert one.ids() == hub.ids()
+        assert len(begun) == 2 * there.seen
+
+    asyncio.run(main())
+
+
+def test_what_was_checked_for_one_place_is_checked_again_at_another() -> None:
+    class Stale(Foreseen):
+        first: Pulled | None = None
+
+        async def pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
+            answer = await super().pull(asked, size=size)
+            assert isinstance(answer, Pulled)
+            if self.first is None:
+                self.first = answer
+                return answer
+            assert self.seen < 5, "it was believed, and is asked for again and again"
+            self._look(asked._replace(marks=(BEGINNING,)), self.first)
+            return self.first
+
+    async def main() -> None:
+        hub, one = Site(), Site()
+        await hub.append("a", *"abcdefgh")
+        with pytest.raises(UpstreamFault, match="more behind position 3"):
+            await one.edge(Stale(hub.hub(), lambda asked, pulled: (asked, pulled))).round()
+
+    asyncio.run(main())
+
+
+def test_what_is_wrong_with_a_piece_is_said_when_it_comes_and_not_when_it_is_seen() -> None:
+    class Lying(Hub):
+        async def pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
+            answer = await super().pull(asked, size=size)
+            assert isinstance(answer, Pulled)
+            first, *rest = answer.records
+            return answer._replace(records=(first._replace(data='"other"'), *rest))
+
+    async def main() -> None:
+        hub, one = Site(), Site()
+        await hub.append("a", *"abcdefgh")
+        lying = Lying(hub.ledger, hub.take_in, hub.keep, hub.seams)
+        there = Foreseen(lying, lambda asked, pulled: (asked, pulled))
+        with pytest.raises(UpstreamFault, match="damaged"):
+            await one.edge(there).round()
+        assert there.seen == 1
+        assert one.ids() == []
 
     asyncio.run(main())

@@ -105,6 +105,25 @@ def test_a_piece_of_history_comes_back_both_ways(
     assert pieces_read.is_between
 
 
+@given(marks, marks, st.lists(records, max_size=3), st.booleans())
+def test_where_a_piece_ends_is_told_by_its_last_line(
+    start: Mark, end: Mark, given: list[StoredRecord], last: bool
+) -> None:
+    pulled = Pulled("epoch", start, tuple(given), (), end, last, "", start.position)
+    body = b"".join(pieces.piece_lines(pulled, HUB))
+    assert pieces.end_of(body) == (None if last else end)
+    assert pieces.end_of(body[:-1]) is None
+    for line in (
+        b"",
+        b"\n",
+        b"no JSON\n",
+        b"[]\n",
+        b'{"to":1}\n',
+        pieces.piece_lines(pulled, HUB)[0],
+    ):
+        assert pieces.end_of(line) is None
+
+
 def test_a_piece_that_was_cut_off_is_none() -> None:
     whole = b"".join(
         pieces.piece_lines(Pulled("epoch", BEGINNING, (), (), Mark(1, bytes(32)), True), HUB)

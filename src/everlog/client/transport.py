@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from everlog.client.asking import ask, problem_in, read_in
+from everlog.client.ahead import Ahead, open_ended
+from everlog.client.asking import IN_THREAD, ask, problem_in, read_in
 from everlog.client.http import Answer, Http
 from everlog.client.listening import Listener
 from everlog.client.waiting import ask_wait
 from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Append
 from everlog.core.taking import TAKEN, Judged
-from everlog.errors import EverlogError, TransportFailed
+from everlog.errors import TransportFailed
 from everlog.wire.cursors import write_cursor
 from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
 from everlog.wire.pieces import read_piece
@@ -55,8 +55,9 @@ class HttpTransport:
         self._asked: Asked | None = None
         """What was pulled last."""
         self._asked_at = float("-inf")
-        self._ahead: tuple[Asked, int, asyncio.Task[Pulled | Forked]] | None = None
-        """What comes behind that, if it was asked for already."""
+        self._ahead = Ahead(self._fetch, self._read_ahead)
+        """What comes behind that, as far as it was asked for already."""
+        self._look: Callable[[Asked, Pulled], None] | None = None
         self._listener: Listener | None = None
         self._listen_at = float("-inf")
         """Not before that it is tried to listen."""
@@ -72,7 +73,7 @@ class HttpTransport:
 
     async def pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
         most = min(size, MAX_PIECE if self._reception is None else self._reception.max_records)
-        pulled = await self._fetched(asked, most)
+        pulled = await self._ahead.next(asked, most)
         if pulled is None:
             answer = await self._pull(asked, most)
             if isinstance(answer, Forked):
@@ -82,46 +83,42 @@ class HttpTransport:
         behind = asked._replace(marks=(*asked.marks[:-1], pulled.end))
         self._asked, self._asked_at = behind, time.monotonic()
         if self._fetches_ahead and not pulled.up_to_date:
-            # What comes next is on its way while this is taken in.
-            self._ahead = behind, most, asyncio.create_task(self._pull(behind, most))
+            self._ahead.begin(behind, most)
         return pulled
 
-    async def _fetched(self, asked: Asked, most: int) -> Pulled | None:
-        """Returns the next piece if it has been asked for before; None if it has to be asked for.
-
-        That there is no more is not taken from it: it may have been said before whoever waits for
-        this began to.
-        """
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
-            return None
-        before, size, task = ahead
-        same = (before.edge, before.hub, before.cursor, before.scope, size)
-        if same != (asked.edge, asked.hub, asked.cursor, asked.scope, most):
-            await _ended(task)
-            return None
-        try:
-            pulled = await task
-        except EverlogError:
-            return None  # it is asked for again, and says what it is
-        except asyncio.CancelledError:
-            await _ended(task)
-            raise
-        return None if isinstance(pulled, Forked) or pulled.up_to_date else pulled
+    def show_to(self, look: Callable[[Asked, Pulled], None]) -> None:
+        self._look = look
 
     async def _pull(self, asked: Asked, most: int) -> Pulled | Forked:
-        answer = await self._http.ask(
+        answer = await self._fetch(asked, most)
+        if answer.status >= 300:
+            return await self._forked(asked, answer)
+        return await self._read(asked, answer, lambda body: read_piece(body, most_records=most))
+
+    async def _fetch(self, asked: Asked, most: int) -> Answer:
+        return await self._http.ask(
             "GET",
             "/v1/pull",
             accept=NDJSON,
             query=[*_selected(asked), ("limit", str(most))],
             headers=_from(asked),
         )
-        if answer.status >= 300:
-            return await self._forked(asked, answer)
-        return await read_in(
-            self._http, "/v1/pull", lambda body: read_piece(body, most_records=most), answer
+
+    async def _read_ahead(self, asked: Asked, most: int, answer: Answer) -> Pulled:
+        return await self._read(
+            asked, answer, lambda body: open_ended(read_piece(body, most_records=most))
         )
+
+    async def _read(self, asked: Asked, answer: Answer, read: Callable[[bytes], Pulled]) -> Pulled:
+        look = self._look
+
+        def read_and_show(body: bytes) -> Pulled:
+            pulled = read(body)
+            if look is not None and len(body) > IN_THREAD:
+                look(asked, pulled)
+            return pulled
+
+        return await read_in(self._http, "/v1/pull", read_and_show, answer)
 
     async def push(self, asked: Asked, offers: Sequence[Offer]) -> Pushed | Forked:
         judged: list[Judged] = []
@@ -177,9 +174,7 @@ class HttpTransport:
         return cut
 
     async def close(self) -> None:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            await _ended(ahead[2])
+        await self._ahead.drop()
         await self._stop_listening()
         self._reception = None
         await self._http.close()
@@ -275,14 +270,6 @@ class HttpTransport:
         if welcome.ledger != asked.hub or reception.resume is None:
             raise TransportFailed(f"{self._http.place} became another hub while it was asked")
         return Forked(welcome.epoch, reception.resume)
-
-
-async def _ended(task: asyncio.Task[Pulled | Forked]) -> None:
-    """Ends what was asked for in vain."""
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()  # has been seen
 
 
 def _cursor(asked: Asked) -> str:

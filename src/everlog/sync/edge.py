@@ -31,7 +31,14 @@ from everlog.core.taking import (
     is_stale,
     passed,
 )
-from everlog.errors import CursorMoved, InvalidInput, StaleUpstream, UpstreamFault, WrongUpstream
+from everlog.errors import (
+    CursorMoved,
+    EverlogError,
+    InvalidInput,
+    StaleUpstream,
+    UpstreamFault,
+    WrongUpstream,
+)
 from everlog.ports.ledger import Ledger
 from everlog.ports.seams import CorrectedClock, Seams
 from everlog.ports.upstreams import Offers, Unconfirmed
@@ -46,15 +53,18 @@ from everlog.sync.deciding import (
 from everlog.sync.kinds import as_pulled, as_pushed
 from everlog.sync.requests import Keep, TakeIn
 from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Scope, Welcome
-from everlog.wire.transport import Telling, Transport
+from everlog.wire.transport import Foreseeing, Telling, Transport
 
 ALL = Scope()
 
-PIECE = 500
+PIECE = 1_000
 """Records that are pulled or offered at a time, at most."""
 
 CHECK_IN_THREAD = 20
 """From so many records on, hashing them is work for a thread."""
+
+MOST_FORESEEN = 3
+"""So many pieces that were checked before they were wanted are kept in mind."""
 
 SETTLED_AFTER = 1_000
 """After so many records of its own that need not be looked at again, the ledger notes it."""
@@ -172,6 +182,10 @@ class Edge:
         self._hub_ahead_ms = 0
         """By how much the hub's clock is ahead of ours."""
         self._is_stopped: Callable[[], bool] = _never
+        self._checked: dict[int, tuple[Asked, Pulled]] = {}
+        """What has been checked before it was wanted, by its identity."""
+        if isinstance(hub, Foreseeing):
+            hub.show_to(self._foresee)
 
     @property
     def hub(self) -> str | None:
@@ -222,6 +236,8 @@ class Edge:
             tally.in_step = await self._is_in_step(until)
         except _Stopped:
             pass
+        finally:
+            self._checked.clear()
         return tally.round()
 
     def _check_stopped(self) -> None:
@@ -286,7 +302,9 @@ class Edge:
                 continue
             self._head = max(answer.stable, answer.end.position)
             sparse = not asked.scope.whole
-            if len(answer.records) > CHECK_IN_THREAD:
+            if self._has_checked(answer, asked):
+                pass
+            elif len(answer.records) > CHECK_IN_THREAD:
                 await asyncio.to_thread(check_piece, answer, asked.cursor, sparse=sparse)
             else:
                 check_piece(answer, asked.cursor, sparse=sparse)
@@ -307,6 +325,26 @@ class Edge:
                 tally.given.update((each.stream, each.version) for each in answer.records)
             if answer.up_to_date:
                 return
+
+    def _foresee(self, asked: Asked, pulled: Pulled) -> None:
+        """Checks a piece before it is wanted, in the thread that has read it.
+
+        So it is done while another is taken in. What is found wrong is found again when it comes.
+        """
+        with suppress(EverlogError):
+            check_piece(pulled, asked.cursor, sparse=not asked.scope.whole)
+            if len(self._checked) >= MOST_FORESEEN:
+                self._checked.clear()  # what nobody came for
+            self._checked[id(pulled)] = asked, pulled
+
+    def _has_checked(self, pulled: Pulled, asked: Asked) -> bool:
+        """Whether this very piece was found to be right for what was asked."""
+        before, same = self._checked.pop(id(pulled), (None, None))
+        return (
+            before is not None
+            and same is pulled
+            and (before.cursor, before.scope) == (asked.cursor, asked.scope)
+        )
 
     async def _apply(self, asked: Asked, pulled: Pulled, tally: _Tally) -> bool:
         """Takes in a piece of history; returns False if the ledger stands elsewhere by now."""

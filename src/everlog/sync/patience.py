@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Append
 from everlog.errors import EverlogError, OutcomeUnknown, TooBusy, TransportFailed
 from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
-from everlog.wire.transport import Closable, Telling, Transport
+from everlog.wire.transport import Closable, Foreseeing, Telling, Transport
 
 ANSWER_S = 60.0
 """So long is an answer waited for, in seconds. At a hub in the same process it is late as long as
@@ -61,6 +61,10 @@ class Patient:
 
     def was_cut(self) -> bool:
         return isinstance(self._hub, Telling) and self._hub.was_cut()
+
+    def show_to(self, look: Callable[[Asked, Pulled], None]) -> None:
+        if isinstance(self._hub, Foreseeing):
+            self._hub.show_to(look)
 
     async def close(self) -> None:
         if isinstance(self._hub, Closable):

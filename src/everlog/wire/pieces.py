@@ -145,6 +145,23 @@ def read_piece(body: bytes, *, most_records: int = MAX_PIECE) -> Pulled:
     return found
 
 
+def end_of(body: bytes) -> Mark | None:
+    """Returns where a piece ends that goes on, by the last line of its answer; None otherwise.
+
+    For whoever asks for the next one before this one is read: whether it is one, that tells.
+    """
+    if not body.endswith(b"\n"):
+        return None
+    try:
+        fields = read_object(body[body.rfind(b"\n", 0, -1) + 1 :], at="line")
+        if flag(fields, "up_to_date", at="line"):
+            return None
+        chain = octets(fields, "chain", at="line", size=HASH_BYTES)
+        return Mark(number(fields, "to", at="line"), chain)
+    except InvalidMessage:
+        return None
+
+
 class SentEvent:
     """A server-sent event: its data, and its id if it has one."""
 

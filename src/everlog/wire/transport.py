@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from everlog.core.record import StoredRecord
@@ -57,6 +57,19 @@ class Telling(Protocol):
 
     def was_cut(self) -> bool:
         """Whether the line was cut since this was last called: the hub may be another one now."""
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A transport that has pieces before they are asked for, and a thread that reads them."""
+
+    def show_to(self, look: Callable[[Asked, Pulled], None]) -> None:
+        """Has that thread call a function with a piece, and what it is the answer to.
+
+        So what needs nothing but the piece is done by the time it is pulled. Which pieces are shown
+        is not promised, nor that each of them is pulled.
+        """
         ...
 
 

@@ -58,6 +58,12 @@ def mailing(ledger: str, receiver: str) -> Projector:
     return projector
 
 
+async def effects_left(store: EventStore) -> int:
+    """Returns how many effects go on by themselves: what may have happened is called again, too."""
+    [status] = await store.subscriptions.status()
+    return status.pending_effects + status.ambiguous_effects
+
+
 async def opened(url: str) -> EventStore:
     """Opens a store, as soon as its server is there."""
     while True:

@@ -23,7 +23,7 @@ from everlog.sync.edge import Round
 from everlog.testing import PostgresServer
 from tests.proxies.plain import Plain
 from tests.scenarios.processes import Process, environment
-from tests.scenarios.synchronising import EVENTS, STREAMS, mailing, numbers
+from tests.scenarios.synchronising import EVENTS, STREAMS, effects_left, mailing, numbers
 from tests.scenarios.test_sync_killed import PATIENCE_S, Role, receiver_at
 
 EDGES = 4
@@ -223,7 +223,7 @@ async def _judged(
             async with store.subscription("mail", projector, from_="beginning") as subscription:
                 await subscription.caught_up(timeout_s=PATIENCE_S)
                 deadline = time.monotonic() + PATIENCE_S
-                while (await store.subscriptions.status())[0].pending_effects:
+                while await effects_left(store):
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.02)
         ledgers: list[set[str]] = []

@@ -18,7 +18,7 @@ import pytest
 from everlog import EventStore
 from everlog.testing import PostgresServer
 from tests.scenarios.processes import Process
-from tests.scenarios.synchronising import EVENTS, STREAMS, mailing, numbers
+from tests.scenarios.synchronising import EVENTS, STREAMS, effects_left, mailing, numbers
 
 PATIENCE_S = 60.0
 
@@ -147,7 +147,7 @@ async def _judged(edge: str, hub: str, receiver: str, acknowledged: set[str]) ->
             async with store.subscription("mail", projector, from_="beginning") as subscription:
                 await subscription.caught_up()
                 deadline = time.monotonic() + PATIENCE_S
-                while (await store.subscriptions.status())[0].pending_effects:
+                while await effects_left(store):
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.02)
             ids = [record.id async for record in store.read()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from everlog.adapters.sqlite.many_rows import Insert
+
 APPLICATION_ID = 0x65766C67
 """`evlg`: marks the file as ours, for us and for the `file` command."""
 
@@ -233,9 +235,9 @@ UPDATE_HEAD = (
     "UPDATE ledger SET position = ?, chain = ?, clock = ?, newest_created = ?, newest_id = ?"
 )
 
-INSERT_RECORD = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+INSERT_RECORD = Insert("INSERT INTO records", "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
 # The same for what is not late.
-INSERT_ON_TIME = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)"
+INSERT_ON_TIME = Insert("INSERT INTO records", "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0)")
 SELECT_BY_ID = "SELECT " + _WITH_TOMBSTONES + " FROM records WHERE id = ?"  # noqa: S608 - fixed text
 SELECT_BY_IDS = (
     "SELECT " + _WITH_TOMBSTONES + " FROM records WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - fixed text
@@ -266,9 +268,10 @@ SELECT_VERSIONS = (
 )
 
 SELECT_REGISTER = "SELECT created, id FROM registers WHERE stream = ? AND register = ?"
-UPSERT_REGISTER = (
-    "INSERT INTO registers VALUES (?, ?, ?, ?) ON CONFLICT (stream, register) "
-    "DO UPDATE SET created = excluded.created, id = excluded.id"
+UPSERT_REGISTER = Insert(
+    "INSERT INTO registers",
+    "(?, ?, ?, ?)",
+    "ON CONFLICT (stream, register) DO UPDATE SET created = excluded.created, id = excluded.id",
 )
 
 INSERT_RELATION = "INSERT INTO relations VALUES (?, ?) ON CONFLICT DO NOTHING"
@@ -342,11 +345,13 @@ UPSERT_UPSTREAM = (
     "epoch = excluded.epoch, past = excluded.past, marks = excluded.marks, "
     "settled = excluded.settled, strict = excluded.strict, scope = excluded.scope"
 )
-UPSERT_ENTRY = (
-    "INSERT INTO sync_entries VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (upstream, id) "
-    "DO UPDATE SET position = excluded.position, version = excluded.version, "
+UPSERT_ENTRY = Insert(
+    "INSERT INTO sync_entries",
+    "(?1, ?, ?, ?, ?, ?, ?)",
+    "ON CONFLICT (upstream, id) DO UPDATE SET position = excluded.position, "
+    "version = excluded.version, "
     "flags = excluded.flags, receipt = coalesce(excluded.receipt, receipt), "
-    "outside = excluded.outside * max(outside, 1)"
+    "outside = excluded.outside * max(outside, 1)",
 )
 FORGET_PLACES = "UPDATE sync_entries SET position = NULL WHERE upstream = ? AND position > ?"
 # Once something is held it stays as it is.

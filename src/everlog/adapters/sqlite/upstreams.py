@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.failures import as_records
+from everlog.adapters.sqlite.many_rows import insert_all
 from everlog.adapters.sqlite.reading import one_moment, position
 from everlog.core.chain import GENESIS, ORPHAN
 from everlog.core.record import StoredRecord
@@ -220,7 +221,7 @@ def note(
     """Notes a piece of an upstream's history: what is in the copy now, and what is set aside."""
     upstream = state.upstream
     connection.execute(schema.UPSERT_UPSTREAM, as_row(state))
-    connection.executemany(schema.UPSERT_ENTRY, [(upstream, *entry) for entry in entries])
+    insert_all(connection, schema.UPSERT_ENTRY, entries, upstream)
     connection.execute(
         schema.DELETE_HELD_OF, (upstream, json.dumps([entry.id for entry in entries]))
     )
@@ -274,7 +275,7 @@ def recount(connection: sqlite3.Connection, positions: Sequence[int]) -> None:
         if place is None:
             connection.execute(schema.DELETE_REGISTER, key)
         else:
-            connection.execute(schema.UPSERT_REGISTER, (*key, *place))
+            connection.execute(schema.UPSERT_REGISTER.of(1), (*key, *place))
 
 
 def keep(
@@ -286,7 +287,7 @@ def keep(
     upstream = request.upstream
     if isinstance(request, Note):
         noted = outside(state, request)
-        connection.executemany(schema.UPSERT_ENTRY, [(upstream, *entry) for entry in noted])
+        insert_all(connection, schema.UPSERT_ENTRY, noted, upstream)
         return len(noted)
     if isinstance(request, Rewind):
         connection.execute(schema.UPSERT_UPSTREAM, as_row(rewound(state, request)))

@@ -20,6 +20,7 @@ from everlog.adapters.sqlite.failures import (
 )
 from everlog.adapters.sqlite.file_guard import FileGuard
 from everlog.adapters.sqlite.file_lock import FileLock
+from everlog.adapters.sqlite.many_rows import insert_all
 from everlog.adapters.sqlite.upstreams import (
     first_tombstone,
     judge_orphans,
@@ -285,11 +286,10 @@ class Writer:
         rows, late = sequencer.rows, sequencer.late
         if late:
             marked = [(*row, row.position in late) for row in rows]
-            connection.executemany(schema.INSERT_RECORD, marked)
+            insert_all(connection, schema.INSERT_RECORD, marked)
         else:
-            # As plain tuples: what extends them is bound item by item through slower calls.
-            connection.executemany(schema.INSERT_ON_TIME, map(tuple, rows))
-        connection.executemany(schema.UPSERT_REGISTER, sequencer.registers())
+            insert_all(connection, schema.INSERT_ON_TIME, rows)
+        insert_all(connection, schema.UPSERT_REGISTER, sequencer.registers())
         head = sequencer.head
         connection.execute(
             schema.UPDATE_HEAD, (head.position, head.chain, head.clock, *head.newest)

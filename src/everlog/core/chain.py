@@ -53,7 +53,6 @@ def commit_to(nonce: bytes, data: str, meta: str) -> str:
 
 
 def envelope(
-    *,
     id: str,
     stream: str,
     type: str,
@@ -106,20 +105,11 @@ def hash_of(
     meta: str,
 ) -> bytes:
     """Returns the 32 bytes that stand for the event in every ledger."""
-    return hashlib.sha256(
-        envelope(
-            id=id,
-            stream=stream,
-            type=type,
-            schema=schema,
-            register=register,
-            origin=origin,
-            correlation=correlation,
-            causation=causation,
-            created=created,
-            commitment=commit_to(nonce, data, meta),
-        )
-    ).digest()
+    committed = commit_to(nonce, data, meta)
+    said = envelope(
+        id, stream, type, schema, register, origin, correlation, causation, created, committed
+    )
+    return hashlib.sha256(said).digest()
 
 
 def link(previous: bytes, hash: bytes, *, version: int, flags: int) -> bytes:

@@ -482,7 +482,8 @@ class _Arrivals:
         # An orphan does not count: it takes no version, and outdates nothing.
         counts = not flags & ORPHAN
         version = self.version(stream) + counts
-        counts = counts and all(order < other.order for other in others)
+        if others:
+            counts = counts and all(order < other.order for other in others)
         self.versions[stream] = version
         register = (stream, register_)
         if register not in self.newest:
@@ -626,9 +627,10 @@ def check_record(record: StoredRecord) -> int:
     if not is_stamp(record.created) or record.created > LAST_STAMP:
         raise TamperedRecord(record.id, f"created {record.created!r} is no stamp to go on from")
     size = check_size(record.type, record.data, record.meta)
-    for at, text in (("data", record.data), ("meta", record.meta)):
-        if not is_canonical(text, at=at):
-            raise TamperedRecord(record.id, f"its {at} is not in canonical form")
+    if not is_canonical(record.data, at="data"):
+        raise TamperedRecord(record.id, "its data is not in canonical form")
+    if not is_canonical(record.meta, at="meta"):
+        raise TamperedRecord(record.id, "its meta is not in canonical form")
     if computed_hash(record) != record.hash:
         raise TamperedRecord(record.id, "its content does not match its hash")
     return size

@@ -112,8 +112,12 @@ def stamp_behind(
     """
     if not is_stamp(stamp):
         parse_stamp(stamp)  # says what is wrong
-    _check_ahead(stamp, int(stamp[:12], 16), now_ms, max_offset_ms)
-    return stamps_after(max(seen, stamp), node=node, now_ms=now_ms, count=1)[0]
+    if max_offset_ms is not None:
+        _check_ahead(stamp, int(stamp[:12], 16), now_ms, max_offset_ms)
+    last = int((seen if seen > stamp else stamp)[:16], 16)
+    if last < now_ms << 16 or last == _LAST:
+        return stamps_after(max(seen, stamp), node=node, now_ms=now_ms, count=1)[0]
+    return f"{last + 1:016x}{node}"
 
 
 def _check_ahead(stamp: Stamp, ms: int, now_ms: int, max_offset_ms: int | None) -> None:
@@ -122,6 +126,10 @@ def _check_ahead(stamp: Stamp, ms: int, now_ms: int, max_offset_ms: int | None) 
 
 
 # --- stamps as text -----------------------------------------------------------------------------
+
+
+_LAST = 2**64 - 1
+"""Milliseconds and counter of the last stamp that there is."""
 
 
 def is_stamp(text: object) -> bool:

@@ -315,6 +315,17 @@ def noted(take: Take, taken: Taken, *, now_ms: int) -> tuple[list[Entry], list[H
     """Returns what a piece of history adds to the copy, and what of it could not be stored."""
     assert take.link is not None
     receipts = take.link.receipts or [None] * len(take.records)
+    if len(taken.new) == len(take.records):  # nearly always: all of it is new
+        return [
+            Entry(
+                record.id,
+                record.position,
+                0 if record.flags & ORPHAN else record.version,
+                record.flags,
+                receipt,
+            )
+            for record, receipt in zip(take.records, receipts, strict=True)
+        ], []
     entries: list[Entry] = []
     held: list[Held] = []
     for record, judged, receipt in zip(take.records, taken.judged, receipts, strict=True):

@@ -201,9 +201,11 @@ class Writing:
             new = outcome.new
             if new:
                 registry = self._registry
-                records.extend([Record(row, registry) for row in new])
+                told = emit and self._hooks.any
+                if told or isinstance(outcome, Placed):  # nobody asks for those of a `Take`
+                    records.extend([Record(row, registry) for row in new])
                 self._observed.take(new[-1].recorded)
-                if emit and self._hooks.any:
+                if told:
                     hooks.extend(self._hooks.start(Appended(tuple(records), batch), context))
 
         return self._committer.commit(request, then), records, hooks

@@ -74,8 +74,8 @@ SEQUENCER = [
         "clock receives",
         "an imported stamp moves the ledger's clock",
         "core/stamp.py",
-        "return stamps_after(max(seen, stamp), node=node",
-        "return stamps_after(seen, node=node",
+        "latest = seen if seen > stamp else stamp",
+        "latest = seen",
         (MEMORY + "test_what_is_born_after_an_import_is_created_after_it",),
     ),
     Mutant(

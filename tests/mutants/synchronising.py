@@ -644,7 +644,7 @@ SYNCHRONISING = [
         EDGE,
         "found = await self._find(self._welcome.ledger, self._settled_here, 1)",
         "return not mixed",
-        FIRST,
+        RELATED,
     ),
 ]
 

@@ -114,9 +114,10 @@ def stamp_behind(
         parse_stamp(stamp)  # says what is wrong
     if max_offset_ms is not None:
         _check_ahead(stamp, int(stamp[:12], 16), now_ms, max_offset_ms)
-    last = int((seen if seen > stamp else stamp)[:16], 16)
+    latest = seen if seen > stamp else stamp
+    last = int(latest[:16], 16)
     if last < now_ms << 16 or last == _LAST:
-        return stamps_after(max(seen, stamp), node=node, now_ms=now_ms, count=1)[0]
+        return stamps_after(latest, node=node, now_ms=now_ms, count=1)[0]
     return f"{last + 1:016x}{node}"
 
 

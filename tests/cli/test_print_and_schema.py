@@ -97,6 +97,24 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(
     assert not (folder / "events.py").exists()
 
 
+def test_a_folder_of_which_no_more_than_the_name_can_be_read_is_not_passed_over(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "events", {"created.json": {"type": "user:created", "data": "string"}})
+    (folder / "events/closed").mkdir()
+    stat = os.stat
+
+    def as_who_may_not(path: Any, **options: Any) -> os.stat_result:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", as_who_may_not)
+    assert main(["print", "events", "--out", "events.py"]) == 1
+    assert "closed' cannot be read: Permission denied" in capsys.readouterr().err
+    assert not (folder / "events.py").exists()
+
+
 def test_classes_are_exported_and_what_is_exported_can_be_printed(
     folder: Path, capsys: Capture
 ) -> None:

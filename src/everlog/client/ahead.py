@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from everlog.client.http import Answer
@@ -36,6 +37,8 @@ class Ahead:
         self._coming: deque[_Coming] = deque()
         self._last: _Coming | None = None
         """What was asked for last, also if it has been taken from those."""
+        self._wanted: _Coming | None = None
+        """What is waited for, and so is none of those any more."""
 
     def begin(self, asked: Asked, size: int) -> None:
         """Asks for what comes behind a cursor, unless something was asked for already."""
@@ -50,23 +53,23 @@ class Ahead:
         """
         if not self._coming:
             return None
-        first = self._coming[0]
-        if not first.is_of(asked, size):
+        if not self._coming[0].is_of(asked, size):
             await self.drop()
             return None
+        # Whoever drops the others meanwhile does not end it under who waits for it.
+        self._wanted = self._coming.popleft()
+        found: Pulled | None = None
         try:
-            pulled = await first.task
-        except EverlogError:
-            pulled = None
-        except asyncio.CancelledError:
-            await self.drop()
-            raise
-        if pulled is None or pulled.up_to_date:
-            await self.drop()
-            return None
-        self._coming.popleft()
+            with suppress(EverlogError):
+                pulled = await self._wanted.task
+                if pulled is not None and not pulled.up_to_date:
+                    found = pulled
+        finally:
+            self._wanted = None
+            if found is None:
+                await self.drop()
         self._lengthen()
-        return pulled
+        return found
 
     async def drop(self) -> None:
         """Ends what was asked for in vain."""
@@ -88,7 +91,8 @@ class Ahead:
     def _lengthen(self) -> None:
         """Asks for one more, once it is known where the last ends."""
         last = self._last
-        if last is not None and last.behind is not None and len(self._coming) < MOST:
+        count = len(self._coming) + (self._wanted is not None)
+        if last is not None and last.behind is not None and count < MOST:
             self._start(last.behind, last.size)
 
     async def _come(self, coming: _Coming) -> Pulled | None:

@@ -79,11 +79,12 @@ class HttpTransport:
             if isinstance(answer, Forked):
                 return answer
             pulled = answer
+            if self._fetches_ahead and not pulled.up_to_date:
+                # Not behind what came from there: it has gone on by itself, up to the last piece.
+                # Behind that there is something new again and again where somebody writes.
+                self._ahead.begin(_behind(asked, pulled), most)
         await self._check_listener(pulled)
-        behind = asked._replace(marks=(*asked.marks[:-1], pulled.end))
-        self._asked, self._asked_at = behind, time.monotonic()
-        if self._fetches_ahead and not pulled.up_to_date:
-            self._ahead.begin(behind, most)
+        self._asked, self._asked_at = _behind(asked, pulled), time.monotonic()
         return pulled
 
     def show_to(self, look: Callable[[Asked, Pulled], None]) -> None:
@@ -270,6 +271,10 @@ class HttpTransport:
         if welcome.ledger != asked.hub or reception.resume is None:
             raise TransportFailed(f"{self._http.place} became another hub while it was asked")
         return Forked(welcome.epoch, reception.resume)
+
+
+def _behind(asked: Asked, pulled: Pulled) -> Asked:
+    return asked._replace(marks=(*asked.marks[:-1], pulled.end))
 
 
 def _cursor(asked: Asked) -> str:

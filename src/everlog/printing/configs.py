@@ -107,7 +107,10 @@ def _below(folder: str) -> Iterator[str]:
 
 
 def _identity(folder: str) -> tuple[int, int]:
-    found = os.stat(folder)
+    try:
+        found = os.stat(folder)
+    except OSError as error:  # such as where its name may be read, and no more
+        _refuse(error)
     return found.st_dev, found.st_ino
 
 

@@ -110,6 +110,8 @@ def test_that_there_is_no_more_is_never_taken_from_what_was_asked_ahead() -> Non
             await settled()
             assert far.asked == [0, 1], "and nothing is asked for behind the end"
             assert await ahead.next(behind(2), 5) is None, "so that is asked for by who wants it"
+            ahead.begin(behind(2), 5)
+            assert await ahead.next(behind(2), 5) is None, "nothing is in it but that word"
 
     run(main)
 

@@ -43,7 +43,7 @@ from everlog.core.portable import canonical
 from everlog.core.relation import Relate, Related
 from everlog.core.selection import Cursor, Page, Selection
 from everlog.core.sequencer import Append, Import, Placed, Sequencer
-from everlog.core.stamp import Clock, Stamp
+from everlog.core.stamp import Stamp
 from everlog.errors import EverlogError, UnsavedEvents
 from everlog.store import event_store, folding, reading
 from everlog.store.folding import Fold, Folded, Folder
@@ -671,12 +671,13 @@ async def a_stamp_too_far_ahead_is_refused(url: str) -> None:
 
 def test_the_clock_has_no_limit(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     holds(a_stamp_too_far_ahead_is_refused, url)
-    original = stamp.receive
 
-    def receive(clock: Clock, stamp: Stamp, *, now_ms: int, max_offset_ms: int | None) -> Clock:
-        return original(clock, stamp, now_ms=now_ms, max_offset_ms=None)
+    def without_limit(
+        seen: Stamp, received: Stamp, *, node: str, now_ms: int, max_offset_ms: int | None
+    ) -> Stamp:
+        return stamp.stamp_behind(seen, received, node=node, now_ms=now_ms, max_offset_ms=None)
 
-    monkeypatch.setattr(sequencer, "receive", receive)
+    monkeypatch.setattr(sequencer, "stamp_behind", without_limit)
     goes_red(a_stamp_too_far_ahead_is_refused, url)
 
 
@@ -727,10 +728,12 @@ def test_the_clock_is_never_moved_by_what_it_receives(
 ) -> None:
     holds(what_is_appended_comes_after_all_that_was_received, url)
 
-    def receive(clock: Clock, stamp: Stamp, *, now_ms: int, max_offset_ms: int | None) -> Clock:
-        return clock
+    def unmoved(
+        seen: Stamp, received: Stamp, *, node: str, now_ms: int, max_offset_ms: int | None
+    ) -> Stamp:
+        return stamp.stamps_after(seen, node=node, now_ms=now_ms, count=1)[0]
 
-    monkeypatch.setattr(sequencer, "receive", receive)
+    monkeypatch.setattr(sequencer, "stamp_behind", unmoved)
     goes_red(what_is_appended_comes_after_all_that_was_received, url)
 
 

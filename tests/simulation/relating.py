@@ -58,6 +58,7 @@ class Relating:
         world.counts["relation: entered with what was there"] += sum(s in known for _, s in enter)
         world.counts["relation: left"] += len(leave)
         self.left |= {*some}
+        world.turns += 1  # what was given meanwhile is of a scope that has changed
 
 
 def _digest(members: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ class World:
         self.still_there: set[str] = set()
         """The sites that still reach the hub that was left last."""
         self.turns = 0
-        """How often another may have come to answer than before, or an answer was of another."""
+        """How often what a round is told may have come to be about something else than before."""
 
     def add(self, site: Site) -> None:
         """Adds a site, reached by its name."""

@@ -64,6 +64,8 @@ def interrupted_in_the_queue(path: str) -> None:
         first = threading.Thread(target=store.append, args=("b", Noted(0)), kwargs={"ids": ["b"]})
         first.start()
         try:
+            while gate.shut:  # or both may come into one commit
+                time.sleep(0.0005)
             store.append("a", Noted(1), Noted(2), ids=["x", "y"])
         except KeyboardInterrupt:
             say("interrupted", store.find("x"))

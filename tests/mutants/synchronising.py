@@ -644,7 +644,7 @@ SYNCHRONISING = [
         EDGE,
         "found = await self._find(self._welcome.ledger, self._settled_here, 1)",
         "return not mixed",
-        RELATED,
+        (f"{ROUNDS}test_who_has_something_that_was_released_in_the_end_is_not_in_step",),
     ),
 ]
 

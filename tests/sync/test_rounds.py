@@ -256,11 +256,15 @@ class LookedUpstreams(MemoryUpstreams):
     """What a ledger has yet to push; something happens before it is looked for."""
 
     meanwhile: Callable[[], Awaitable[None]] | None = None
+    after_looks = 0
+    """So many looks come before that."""
 
     async def unconfirmed(self, upstream: str, *, after: int, size: int) -> Offers:
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile is not None:
+        meanwhile = self.meanwhile
+        if meanwhile is not None and not self.after_looks:
+            self.meanwhile = None
             await meanwhile()
+        self.after_looks -= meanwhile is not None and self.after_looks > 0
         return await super().unconfirmed(upstream, after=after, size=size)
 
 
@@ -344,6 +348,30 @@ def test_what_another_process_has_released_comes_before_what_is_behind_it() -> N
         await one.append("a", "2")
         await until_in_step(edge)
         assert await hub.texts("a") == ["1", "2"]
+
+    asyncio.run(main())
+
+
+def test_who_has_something_that_was_released_in_the_end_is_not_in_step() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        looked = Looked(one)
+        edge = Edge(looked, one.take_in, one.keep, hub.hub(), one.seams)
+        await until_in_step(edge)
+        await one.append("a", "1")
+        upstream = hub.ledger.identity.ledger
+        held = Held(one.ids()[0], "a", "rejected", "no", since_ms=0)
+        await one.keep(Hold(upstream, (held,)))
+
+        async def release() -> None:
+            await one.keep(Release(upstream))
+
+        # It has looked for what is to be pushed, and found nothing.
+        looked.upstreams.meanwhile, looked.upstreams.after_looks = release, 1
+        assert not (await edge.round()).in_step
+        assert looked.upstreams.meanwhile is None
+        assert (await edge.round()).in_step
+        assert await hub.texts("a") == ["1"]
 
     asyncio.run(main())
 

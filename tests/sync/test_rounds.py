@@ -259,6 +259,11 @@ class LookedUpstreams(MemoryUpstreams):
     after_looks = 0
     """So many looks come before that."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has happened."""
+        return self.meanwhile is None
+
     async def unconfirmed(self, upstream: str, *, after: int, size: int) -> Offers:
         meanwhile = self.meanwhile
         if meanwhile is not None and not self.after_looks:
@@ -299,7 +304,7 @@ def test_what_another_process_has_pushed_and_the_hub_has_lost_comes_first_again(
 
         looked.upstreams.meanwhile = meanwhile
         await until_in_step(edge)
-        assert looked.upstreams.meanwhile is None
+        assert looked.upstreams.is_over
         page = await hub.ledger.read(Selection())
         assert [record.data for record in page.records] == ['"1"', '"2"', '"3"']
 
@@ -369,7 +374,7 @@ def test_who_has_something_that_was_released_in_the_end_is_not_in_step() -> None
         # It has looked for what is to be pushed, and found nothing.
         looked.upstreams.meanwhile, looked.upstreams.after_looks = release, 1
         assert not (await edge.round()).in_step
-        assert looked.upstreams.meanwhile is None
+        assert looked.upstreams.is_over
         assert (await edge.round()).in_step
         assert await hub.texts("a") == ["1"]
 

@@ -235,7 +235,7 @@ SYNCHRONISING = [
         MEMORY_UPSTREAMS,
         "if record.id not in copy.held and record.stream not in stopped:",
         "if record.id not in copy.held:",
-        FIRST,
+        (MEMORY + "test_what_is_held_is_left_out_with_all_of_its_stream",),
     ),
     Mutant(
         "copies of what was there already",

@@ -337,8 +337,8 @@ SYNCHRONISING = [
         "receipts are kept",
         "what the hub gave with an event is known after it has lost it",
         TAKING,
-        "entries.append(Entry(record.id, *place, receipt))",
-        "entries.append(Entry(record.id, *place, None))",
+        "return Entry(record.id, record.position, version, record.flags, receipt)",
+        "return Entry(record.id, record.position, version, record.flags, None)",
         FIRST,
     ),
     Mutant(

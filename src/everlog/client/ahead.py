@@ -102,7 +102,7 @@ class Ahead:
             return None
         end = end_of(answer.body)
         if end is not None and end.position > asked.cursor.position:
-            coming.behind = asked._replace(marks=(*asked.marks[:-1], end))
+            coming.behind = asked.behind(end)
             self._lengthen()
         return await self._read(asked, size, answer)
 

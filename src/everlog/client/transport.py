@@ -82,9 +82,9 @@ class HttpTransport:
             if self._fetches_ahead and not pulled.up_to_date:
                 # Not behind what came from there: it has gone on by itself, up to the last piece.
                 # Behind that there is something new again and again where somebody writes.
-                self._ahead.begin(_behind(asked, pulled), most)
+                self._ahead.begin(asked.behind(pulled.end), most)
         await self._check_listener(pulled)
-        self._asked, self._asked_at = _behind(asked, pulled), time.monotonic()
+        self._asked, self._asked_at = asked.behind(pulled.end), time.monotonic()
         return pulled
 
     def show_to(self, look: Callable[[Asked, Pulled], None]) -> None:
@@ -271,10 +271,6 @@ class HttpTransport:
         if welcome.ledger != asked.hub or reception.resume is None:
             raise TransportFailed(f"{self._http.place} became another hub while it was asked")
         return Forked(welcome.epoch, reception.resume)
-
-
-def _behind(asked: Asked, pulled: Pulled) -> Asked:
-    return asked._replace(marks=(*asked.marks[:-1], pulled.end))
 
 
 def _cursor(asked: Asked) -> str:

@@ -316,29 +316,24 @@ def noted(take: Take, taken: Taken, *, now_ms: int) -> tuple[list[Entry], list[H
     assert take.link is not None
     receipts = take.link.receipts or [None] * len(take.records)
     if len(taken.new) == len(take.records):  # nearly always: all of it is new
-        return [
-            Entry(
-                record.id,
-                record.position,
-                0 if record.flags & ORPHAN else record.version,
-                record.flags,
-                receipt,
-            )
-            for record, receipt in zip(take.records, receipts, strict=True)
-        ], []
+        pairs = zip(take.records, receipts, strict=True)
+        return [_entry_of(record, receipt) for record, receipt in pairs], []
     entries: list[Entry] = []
     held: list[Held] = []
     for record, judged, receipt in zip(take.records, taken.judged, receipts, strict=True):
         if judged.verdict in TAKEN:
-            # An orphan has no place that it could have again.
-            version = 0 if record.flags & ORPHAN else record.version
-            place = (record.position, version, record.flags)
-            entries.append(Entry(record.id, *place, receipt))
+            entries.append(_entry_of(record, receipt))
         else:
             kept = as_json(record)
             said = (judged.verdict, judged.reason)
             held.append(Held(record.id, record.stream, *said, since_ms=now_ms, record=kept))
     return entries, held
+
+
+def _entry_of(record: StoredRecord, receipt: bytes | None) -> Entry:
+    # An orphan has no place that it could have again.
+    version = 0 if record.flags & ORPHAN else record.version
+    return Entry(record.id, record.position, version, record.flags, receipt)
 
 
 def as_json(record: StoredRecord) -> str:

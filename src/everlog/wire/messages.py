@@ -80,6 +80,10 @@ class Asked(NamedTuple):
         """The place that the edge has got to."""
         return self.marks[-1]
 
+    def behind(self, end: Mark) -> Asked:
+        """Returns what is asked by who has got from the cursor to there."""
+        return self._replace(marks=(*self.marks[:-1], end))
+
 
 class Forked(NamedTuple):
     """The answer to whoever stands in another history than the hub's."""

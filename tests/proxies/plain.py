@@ -65,8 +65,8 @@ class Plain(Proxy):
             self._lines.discard(line)
             for task in passing:
                 task.cancel()
+            server.close()  # before anything is awaited, in which this may be cut off
             await asyncio.wait(passing)
-            server.close()
             await server.closed()
 
     async def _pass(self, from_: Wire, to: Wire) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Generator
@@ -66,3 +67,23 @@ def test_what_is_a_stream_of_events_is_kept_back() -> None:
         with suppress(TimeoutError):
             assert not line.recv(100)
         assert proxy.kept_back == 1
+
+
+def test_who_is_cut_off_while_its_line_ends_leaves_nothing_open() -> None:
+    with echoing() as port, Plain(port) as proxy, to(proxy) as line:
+        line.sendall(b"hello")
+        assert line.recv(100) == b"hello"
+        [(client, server)] = proxy._lines  # pyright: ignore[reportPrivateUsage]
+
+        async def cut_off_as_it_ends() -> None:
+            line.close()
+            while proxy._lines:  # pyright: ignore[reportPrivateUsage]
+                await asyncio.sleep(0)
+            tasks = set(proxy._listener._tasks)  # pyright: ignore[reportPrivateUsage]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+        proxy._listener.call(cut_off_as_it_ends())  # pyright: ignore[reportPrivateUsage]
+        assert client.is_closing
+        assert server.is_closing

@@ -623,6 +623,17 @@ SYNCHRONISING = [
         (f"{ROUNDS}test_a_late_answer_to_a_push_is_not_taken_for_one_of_the_history_of_today",),
     ),
     Mutant(
+        "a late answer to an append",
+        "that a hub still has what was appended is told of the history that was asked about",
+        FORWARDING,
+        "if made.at != request.at:",
+        "if made is request:",
+        (
+            f"{ROUNDS}test_a_late_answer_to_an_append_says_nothing_of_another_history",
+            f"{KILLER}[6000995..6000995]",
+        ),
+    ),
+    Mutant(
         "in step where another process has passed",
         "who has nothing to keep looks whether the ledger still stands where it was told",
         EDGE,

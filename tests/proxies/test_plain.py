@@ -77,7 +77,7 @@ def test_who_is_cut_off_while_its_line_ends_leaves_nothing_open() -> None:
 
         async def cut_off_as_it_ends() -> None:
             line.close()
-            while proxy._lines:  # pyright: ignore[reportPrivateUsage]
+            while proxy._lines:  # noqa: ASYNC110  # pyright: ignore[reportPrivateUsage]
                 await asyncio.sleep(0)
             tasks = set(proxy._listener._tasks)  # pyright: ignore[reportPrivateUsage]
             for task in tasks:

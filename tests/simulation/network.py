@@ -6,10 +6,9 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Append
 from everlog.errors import EverlogError, OutcomeUnknown, TransportFailed
-from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
+from everlog.wire.messages import Asked, Forked, Hello, Made, Offer, Pulled, Pushed, Welcome
 from everlog.wire.transport import Transport
 from tests.simulation.disk import Backup
 from tests.simulation.http import asked as over_http
@@ -69,10 +68,10 @@ class Wire:
         )
         return answer
 
-    async def append(self, hub: str, request: Append) -> Sequence[StoredRecord]:
+    async def append(self, hub: str, request: Append) -> Made:
         self._site.world.strict.note_sent(request)
         try:
-            answer: Sequence[StoredRecord] = await self._call(
+            answer: Made = await self._call(
                 "append", lambda there: there.append(hub, request), (), request
             )
         except TransportFailed as error:  # as `Patient` has it

@@ -18,7 +18,7 @@ from everlog.core.record import StoredRecord
 from everlog.core.taking import BEGINNING, Judged, Mark
 from everlog.errors import CorruptLedger, NotSupported, SyncError, UpstreamFault, WrongUpstream
 from everlog.sync.hub import Hub
-from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
+from everlog.wire.messages import Asked, Forked, Hello, Made, Offer, Pulled, Pushed, Welcome
 from tests.store.watched import Noted, run
 
 
@@ -62,7 +62,7 @@ class Line:
         answer = await self.hub.push(asked, [self.offered(offer) for offer in offers])
         return self.pushed(answer) if isinstance(answer, Pushed) else answer
 
-    async def append(self, hub: str, request: Any) -> Sequence[StoredRecord]:
+    async def append(self, hub: str, request: Any) -> Made:
         return await self.hub.append(hub, request)
 
     async def wait(self, position: int, *, timeout_s: float) -> int:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from everlog import NEW, EventStore
-from everlog.core.record import StoredRecord
 from everlog.errors import OutcomeUnknown, StoreClosed, TransportFailed
 from everlog.subscriptions.projector import Appended
 from everlog.sync import patience, syncing
-from everlog.wire.messages import Asked, Forked, Pulled
+from everlog.wire.messages import Asked, Forked, Made, Pulled
 from tests.store.watched import Noted, run
 from tests.sync.places import Place
 from tests.sync.test_bad_input import Line, store
@@ -76,7 +74,7 @@ class Silent(Line):
         await asyncio.Event().wait()
         raise AssertionError
 
-    async def append(self, hub: str, request: Any) -> Sequence[StoredRecord]:
+    async def append(self, hub: str, request: Any) -> Made:
         await asyncio.Event().wait()
         raise AssertionError
 

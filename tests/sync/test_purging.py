@@ -21,12 +21,11 @@ from everlog import (
     WrongVersion,
     reducer,
 )
-from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Append
 from everlog.core.taking import Judged
 from everlog.errors import ContentGone, NotSupported, UpstreamFault
 from everlog.sync.hub import Hub
-from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
+from everlog.wire.messages import Asked, Forked, Hello, Made, Offer, Pulled, Pushed, Welcome
 from tests.store.watched import Noted, Notes, Said, run
 from tests.sync.places import Place
 
@@ -412,7 +411,7 @@ class Saying:
         judged = [Judged(each.id, "out_of_scope", each.position) for each in answer.judged]
         return answer._replace(judged=judged)
 
-    async def append(self, hub: str, request: Append) -> Sequence[StoredRecord]:
+    async def append(self, hub: str, request: Append) -> Made:
         return await self._hub.append(hub, request)
 
     async def wait(self, position: int, *, timeout_s: float) -> int:

@@ -9,6 +9,7 @@ import asyncio
 import copy
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -38,6 +39,7 @@ from everlog.errors import (
     CursorMoved,
     EverlogError,
     IdConflict,
+    LogDiverged,
     OutcomeUnknown,
     TransportFailed,
     UpstreamFault,
@@ -51,7 +53,7 @@ from everlog.sync.deciding import check_piece
 from everlog.sync.edge import ALL, Edge
 from everlog.sync.forwarding import Forwarding, Line
 from everlog.sync.hub import Hub
-from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Scope, Welcome
+from everlog.wire.messages import Asked, Forked, Hello, Made, Offer, Pulled, Pushed, Scope, Welcome
 from everlog.wire.transport import Transport
 
 _ids = itertools.count()
@@ -206,7 +208,7 @@ class Interrupted:
     async def push(self, asked: Asked, offers: Sequence[Offer]) -> Pushed | Forked:
         return await self._hub.push(asked, offers)
 
-    async def append(self, hub: str, request: Append) -> Sequence[StoredRecord]:
+    async def append(self, hub: str, request: Append) -> Made:
         raise AssertionError("a round appends nothing")
 
     async def wait(self, position: int, *, timeout_s: float) -> int:
@@ -464,12 +466,14 @@ def line_to(
     one: Site,
     scope: Scope = ALL,
     meanwhile: Sequence[Callable[[], Awaitable[None]]] = (),
+    *,
+    by: Transport | None = None,
 ) -> Forwarding:
     """Returns what appends at a hub, by which an edge is in step.
 
-    `meanwhile`: what happens between an append and that.
+    `meanwhile`: what happens between an append and that; `by`: the way to it, if it is not direct.
     """
-    transport = hub.hub(strict=("k",))
+    transport = by or hub.hub(strict=("k",))
     edge = one.edge(transport, scope=scope)
 
     async def in_step() -> None:
@@ -533,6 +537,51 @@ def test_nobody_is_told_that_he_has_appended_what_the_hub_has_lost_before_it_cam
         [record] = await forwarding.append(there, Append((lost,)))
         assert (record.id, record.version) == (lost.id, 2)
         assert await one.texts("k") == await hub.texts("k") == ["1", "lost"]
+
+    asyncio.run(main())
+
+
+class AnswersAppendsLate(Interrupted):
+    """A hub whose answers to appends are those to the one before, if there was one."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub)
+        self.is_late = False
+        self._made: Made | None = None
+
+    async def append(self, hub: str, request: Append) -> Made:
+        before = self._made
+        with suppress(LogDiverged):
+            self._made = await self._hub.append(hub, request)
+        made = before if self.is_late else self._made
+        assert made is not None
+        return made
+
+
+def test_a_late_answer_to_an_append_says_nothing_of_another_history() -> None:
+    """What it tells of was lost before it came, and whoever asks again is to be told so."""
+
+    async def main() -> None:
+        hub, one = Site(), Site()
+        there = hub.ledger.identity.ledger
+        meanwhile: list[Callable[[], Awaitable[None]]] = []
+        late = AnswersAppendsLate(hub.hub(strict=("k",)))
+        forwarding = line_to(hub, one, Scope(relation="mine"), meanwhile, by=late)
+        backup = copy.deepcopy(hub.ledger._tables)
+
+        async def set_back() -> None:
+            hub.ledger._tables = copy.deepcopy(backup)
+            late.is_late = True
+
+        meanwhile.append(set_back)
+        lost = event("k", "lost")
+        with pytest.raises(OutcomeUnknown):
+            await forwarding.append(there, Append((lost,)))
+        meanwhile.clear()
+        late.is_late = False
+        [record] = await forwarding.append(there, Append((lost,)))
+        assert (record.id, record.version) == (lost.id, 1)
+        assert await hub.texts("k") == ["lost"]
 
     asyncio.run(main())
 

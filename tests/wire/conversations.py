@@ -70,8 +70,8 @@ async def edge_records(seed: str, *events: tuple[str, str], now_ms: int = START_
             for number, (stream, type) in enumerate(events, 1)
         )
         hub = edge.as_hub()
-        records = await hub.append(hub.ledger.identity.ledger, Append(made))
-    return [Offer(record) for record in records]
+        appended = await hub.append(hub.ledger.identity.ledger, Append(made))
+    return [Offer(record) for record in appended.records]
 
 
 async def push(
@@ -283,7 +283,22 @@ async def strict(talk: Talk) -> None:
     await appended(
         talk, "Who expects another version is told which it is.", event("t-1", 2, expect="new")
     )
-    await appended(talk, "And goes on from that.", event("t-1", 2, expect=1))
+    onwards = await appended(talk, "And goes on from that.", event("t-1", 2, expect=1))
+    [last] = onwards.json["records"]
+    at = [last["position"], last["chain"]]
+    await appended(
+        talk,
+        "`at` is a place that the hub must still have in its history; the answer repeats it, and "
+        "so shows which question it is the answer to.",
+        event("t-1", 2, expect=1),
+        at=at,
+    )
+    await appended(
+        talk,
+        "Where the hub has another history by now, nothing is appended.",
+        event("t-1", 2, expect=1),
+        at=[at[0], "0" * 64],
+    )
     await appended(talk, "A stream may have to exist.", event("t-2", 3, expect="exists"))
     await appended(
         talk, "Other content under an id that is taken.", event("t-1", 1, data={"pieces": 9})

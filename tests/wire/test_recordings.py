@@ -31,7 +31,7 @@ from everlog.wire.reads import (
     read_status,
     read_stream,
 )
-from everlog.wire.talks import read_appended, read_position, read_pushed, read_reception
+from everlog.wire.talks import read_made, read_position, read_pushed, read_reception
 from tests.postgres_schemas import Schemas
 from tests.wire.conversations import CONVERSATIONS
 from tests.wire.recording import (
@@ -175,7 +175,7 @@ def test_every_verdict_on_what_is_pushed_is_recorded() -> None:
 READERS: dict[str, Callable[[bytes], Any]] = {
     "/v1/hello": read_reception,
     "/v1/push": read_pushed,
-    "/v1/append": read_appended,
+    "/v1/append": read_made,
     "/v1/wait": read_position,
     "/v1/find": read_found,
     "/v1/streams": lambda body: read_names("streams", body),

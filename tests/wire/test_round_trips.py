@@ -29,7 +29,7 @@ from everlog.errors import (
 )
 from everlog.wire import cursors, pieces, problems, reads, talks
 from everlog.wire.json_text import read_object
-from everlog.wire.messages import Hello, Offer, Pulled, Pushed, Scope, Welcome
+from everlog.wire.messages import Hello, Made, Offer, Pulled, Pushed, Scope, Welcome
 from everlog.wire.records import (
     offer_line,
     read_offer,
@@ -203,9 +203,10 @@ def test_an_append_needs_a_stream_a_type_and_data() -> None:
     assert read == (Append((event,)), None)
 
 
-@given(st.lists(records, max_size=3))
-def test_what_was_appended_or_found_comes_back(given: list[StoredRecord]) -> None:
-    assert talks.read_appended(talks.write_appended(given)) == given
+@given(st.lists(records, max_size=3), st.none() | marks)
+def test_what_was_appended_or_found_comes_back(given: list[StoredRecord], at: Mark | None) -> None:
+    made = Made((*given,), at)
+    assert talks.read_made(talks.write_made(made)) == made
     found = [*given, None]
     assert reads.read_found(reads.write_found(found)) == found
 

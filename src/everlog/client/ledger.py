@@ -44,7 +44,7 @@ from everlog.wire.reads import (
     write_names,
     write_read,
 )
-from everlog.wire.talks import read_appended, write_append
+from everlog.wire.talks import read_made, write_append
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
@@ -128,10 +128,11 @@ class RemoteLedger:
         may_be_stored = False
         body = write_append(request, self._identity.ledger)
 
-        async def once() -> list[StoredRecord]:
+        async def once() -> Sequence[StoredRecord]:
             nonlocal may_be_stored
             try:
-                return await ask(self._http, "POST", "/v1/append", read_appended, body=body)
+                made = await ask(self._http, "POST", "/v1/append", read_made, body=body)
+                return made.records
             except TransportFailed as error:
                 may_be_stored = may_be_stored or error.was_sent
                 raise

@@ -11,19 +11,18 @@ from everlog.client.asking import IN_THREAD, ask, problem_in, read_in
 from everlog.client.http import Answer, Http
 from everlog.client.listening import Listener
 from everlog.client.waiting import ask_wait
-from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Append
 from everlog.core.taking import TAKEN, Judged
 from everlog.errors import TransportFailed
 from everlog.wire.cursors import write_cursor
-from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
+from everlog.wire.messages import Asked, Forked, Hello, Made, Offer, Pulled, Pushed, Welcome
 from everlog.wire.pieces import read_piece
 from everlog.wire.problems import read_forked
 from everlog.wire.protocol import CURSOR, JSON, LEDGER, MAX_PIECE, NDJSON
 from everlog.wire.talks import (
     Greeting,
     Reception,
-    read_appended,
+    read_made,
     read_pushed,
     read_reception,
     write_append,
@@ -147,9 +146,9 @@ class HttpTransport:
         assert pushed is not None
         return pushed._replace(judged=judged)
 
-    async def append(self, hub: str, request: Append) -> Sequence[StoredRecord]:
+    async def append(self, hub: str, request: Append) -> Made:
         body = write_append(request, hub)
-        return await ask(self._http, "POST", "/v1/append", read_appended, body=body)
+        return await ask(self._http, "POST", "/v1/append", read_made, body=body)
 
     async def wait(self, position: int, *, timeout_s: float) -> int:
         listener = await self._listening()

@@ -81,7 +81,7 @@ from everlog.wire.talks import (
     read_append,
     read_greeting,
     read_offers,
-    write_appended,
+    write_made,
     write_position,
     write_pushed,
     write_reception,
@@ -217,8 +217,8 @@ class Answering:
         read = await _in_thread(body, lambda: _checked_append(body))
         hub = read.hub if read.hub is not None else self._hub.ledger.identity.ledger
         check_append(asking.caller, read.request, await self._members(asking.caller.push))
-        records = await self._hub.append(hub, read.request)
-        return Answer(write_appended(records), JSON)
+        made = await self._hub.append(hub, read.request)
+        return Answer(write_made(made), JSON)
 
     async def wait(self, asking: Asking) -> Answer:
         position = asking.number("position", 0)

@@ -215,7 +215,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         at=_or_null(_MARK),
         hub=_or_null(_HEX32),
     ),
-    "Records": _object("records", records=_list(_ref("Record"))),
+    "Made": _object("records", "at", records=_list(_ref("Record")), at=_or_null(_MARK)),
     "Found": _object("records", records=_list(_or_null(_ref("Record")))),
     "Position": _object("position", position=_NUMBER),
     "Read": _object(

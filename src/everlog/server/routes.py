@@ -153,7 +153,7 @@ ROUTES: tuple[Route, ...] = (
         "append",
         "Appends events to the hub's own ledger, all or none of them.",
         Needs.PUSH,
-        schema="Records",
+        schema="Made",
         takes=JSON,
         body="Append",
     ),

@@ -164,11 +164,22 @@ class Forwarding:
     async def _send(self, line: Line, hub: str, request: Append) -> Sequence[StoredRecord]:
         there = await self._as_there(hub, request)
         try:
-            return await line.transport.append(hub, there)
+            return await self._ask(line, hub, there)
         except LogDiverged:
             expecting = (each for each in request.events if isinstance(each.expect, int))
             event = next(expecting, request.events[0])
             raise _Elsewhere(event.stream, event.expect) from None
+
+    async def _ask(self, line: Line, hub: str, request: Append) -> Sequence[StoredRecord]:
+        """Returns the records of a hub that has got a request.
+
+        Raises `OutcomeUnknown` if the answer is to another one, such as an earlier try: the history
+        that it was asked about may be another by now.
+        """
+        made = await line.transport.append(hub, request)
+        if made.at != request.at:
+            raise OutcomeUnknown([event.id for event in request.events])
+        return made.records
 
     async def _come_in_step(self, line: Line, ids: Sequence[str]) -> None:
         try:
@@ -192,7 +203,7 @@ class Forwarding:
         last = max(records, key=lambda record: record.position)
         at = Mark(last.position, last.chain)
         try:
-            await line.transport.append(hub, Append(request.events, (), request.observed, at))
+            await self._ask(line, hub, Append(request.events, (), request.observed, at))
         except LogDiverged:
             return False
         except Exception as error:

@@ -26,6 +26,7 @@ from everlog.wire.messages import (
     Asked,
     Forked,
     Hello,
+    Made,
     Offer,
     Pulled,
     Pushed,
@@ -240,7 +241,7 @@ class Hub:
             said.append(each)
         return said
 
-    async def append(self, hub: str, request: Append) -> Sequence[StoredRecord]:
+    async def append(self, hub: str, request: Append) -> Made:
         identity = self._ledger.identity
         if hub != identity.ledger:
             raise self._wrong(hub)
@@ -263,7 +264,7 @@ class Hub:
             [chain] = await self._ledger.upstreams.chains([position])
             if chain != expected:
                 raise LogDiverged(position, "end" if chain is None else "chain")
-        return await self._append(check_append(request))
+        return Made((*await self._append(check_append(request)),), request.at)
 
     async def wait(self, position: int, *, timeout_s: float) -> int:
         return await self._ledger.wait(position, timeout_s=timeout_s)

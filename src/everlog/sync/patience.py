@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Append
 from everlog.errors import EverlogError, OutcomeUnknown, TooBusy, TransportFailed
-from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
+from everlog.wire.messages import Asked, Forked, Hello, Made, Offer, Pulled, Pushed, Welcome
 from everlog.wire.transport import Closable, Foreseeing, Telling, Transport
 
 ANSWER_S = 60.0
@@ -45,7 +44,7 @@ class Patient:
         async with self._in_time():
             return await self._hub.push(asked, offers)
 
-    async def append(self, hub: str, request: Append) -> Sequence[StoredRecord]:
+    async def append(self, hub: str, request: Append) -> Made:
         try:
             async with self._in_time():
                 return await self._hub.append(hub, request)

@@ -132,3 +132,12 @@ class Pushed(NamedTuple):
     """The hub's wall clock."""
     stable: int = 0
     """As in `Pulled`."""
+
+
+class Made(NamedTuple):
+    """What a hub has appended for an edge, now or by an earlier try."""
+
+    records: tuple[StoredRecord, ...]
+    """As the hub has them, in the order of the events."""
+    at: Mark | None = None
+    """The place that was asked with, if one was: the hub had it in the history it appended to."""

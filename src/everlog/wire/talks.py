@@ -31,7 +31,7 @@ from everlog.wire.json_text import (
     text_or_none,
     to_line,
 )
-from everlog.wire.messages import Hello, Offer, Pushed, Scope, Welcome
+from everlog.wire.messages import Hello, Made, Offer, Pushed, Scope, Welcome
 from everlog.wire.protocol import MAX_BODY_BYTES, MAX_PIECE
 from everlog.wire.records import offer_line, read_line, read_offer, read_record, record_text
 
@@ -291,20 +291,28 @@ def read_append(
     observed = text_or_none(fields, "observed", at="body") or ""
     if observed and not is_stamp(observed):
         raise InvalidMessage("body.observed", "is no stamp")
-    mark = None if fields.get("at") is None else read_mark(fields["at"], "body.at")
-    request = Append(events, relations, observed, mark)
+    request = Append(events, relations, observed, _mark_at(fields))
     return AppendText(request, text_or_none(fields, "hub", at="body"))
 
 
-def write_appended(records: Sequence[StoredRecord]) -> bytes:
-    """Returns the body of the answer to an append, or to whoever looks for ids."""
-    return f'{{"records":[{",".join(map(record_text, records))}]}}\n'.encode()
+def write_made(made: Made) -> bytes:
+    """Returns the body of the answer to an append."""
+    records = ",".join(map(record_text, made.records))
+    at = "null" if made.at is None else f'[{made.at.position},"{made.at.chain.hex()}"]'
+    return f'{{"records":[{records}],"at":{at}}}\n'.encode()
 
 
-def read_appended(body: bytes) -> list[StoredRecord]:
-    """Returns the records in the answer to an append."""
+def read_made(body: bytes) -> Made:
+    """Returns what the answer to an append says."""
     fields = read_object(body, limit=2 * MAX_BODY_BYTES)
-    return list(a_list(fields, "records", _record, at="body", most=MAX_BATCH_EVENTS))
+    return Made(
+        a_list(fields, "records", _record, at="body", most=MAX_BATCH_EVENTS),
+        _mark_at(fields),
+    )
+
+
+def _mark_at(fields: Mapping[str, Any]) -> Mark | None:
+    return None if fields.get("at") is None else read_mark(fields["at"], "body.at")
 
 
 def _event(event: NewEvent) -> dict[str, object]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from everlog.core.record import StoredRecord
 from everlog.core.sequencer import Append
-from everlog.wire.messages import Asked, Forked, Hello, Offer, Pulled, Pushed, Welcome
+from everlog.wire.messages import Asked, Forked, Hello, Made, Offer, Pulled, Pushed, Welcome
 
 
 class Transport(Protocol):
@@ -30,8 +29,8 @@ class Transport(Protocol):
         """Hands records to the hub, which takes in those that it can, each judged on its own."""
         ...
 
-    async def append(self, hub: str, request: Append) -> Sequence[StoredRecord]:
-        """Appends to the hub's own ledger, whose id is `hub`; returns the hub's records.
+    async def append(self, hub: str, request: Append) -> Made:
+        """Appends to the hub's own ledger, whose id is `hub`; returns what it has made of it.
 
         The same ids again are a retry. Raises what an append raises, such as `WrongVersion`, and
         `WrongUpstream`.

@@ -7,7 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from everlog.adapters.postgres.connections import Place, connect, connect_writer, parameters_of
+from everlog.adapters.postgres.connections import (
+    Place,
+    connect,
+    connect_writer,
+    open_readers,
+    parameters_of,
+)
 from everlog.adapters.postgres.executing import OurConnection
 from everlog.adapters.postgres.ledger import PostgresLedger
 from everlog.testing import PostgresServer
@@ -77,5 +83,40 @@ def test_a_server_that_does_not_answer_has_no_connection_of_whom_was_called_off(
             await connecting
         await eventually(lambda: relay.serving == 0, "no connection is left")
         del kept
+
+    asyncio.run(main())
+
+
+def test_who_is_called_off_as_a_connection_is_given_to_him_does_not_go_on(
+    postgres_server: PostgresServer,
+) -> None:
+    """`asyncio.wait_for` of Python 3.11, by which the pool waits, would forget that."""
+
+    async def main() -> None:
+        pool = await open_readers(Place(parameters_of(postgres_server.new_database())), most=1)
+
+        async def borrow() -> None:
+            async with pool.one():
+                await asyncio.Event().wait()
+
+        try:
+            for turns in range(12):
+                async with pool.one():
+                    waiting = asyncio.create_task(borrow())
+                    for _ in range(20):
+                        await asyncio.sleep(0)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                waiting.cancel()
+                _, still_there = await asyncio.wait([waiting], timeout=10)
+                for task in still_there:
+                    task.cancel()
+                    await asyncio.wait([task])
+                assert not still_there, f"called off after {turns} turns, it goes on"
+                assert waiting.cancelled()
+            async with pool.one(timeout_s=10.0):  # and it is not lost
+                pass
+        finally:
+            await pool.close()
 
     asyncio.run(main())

@@ -196,8 +196,15 @@ class Pool(Generic[C]):
     @asynccontextmanager
     async def one(self, *, timeout_s: float | None = None) -> AsyncGenerator[C]:
         """Lends a connection; the pool says with an error of its own where none is to be had."""
+        task = asyncio.current_task()
+        assert task is not None
+        before = task.cancelling()
         connection = await self._borrowed(timeout_s)
         try:
+            # Of Python 3.11 `asyncio.wait_for`, by which the pool waits, forgets that it was called
+            # off as it was given something; and whoever is called off is so once.
+            if task.cancelling() > before:
+                raise asyncio.CancelledError
             yield connection
         finally:
             # Nearly always at once, and nothing is left to be done. Otherwise in nobody's task:

@@ -642,6 +642,14 @@ SYNCHRONISING = [
         (f"{ROUNDS}test_in_step_is_not_said_of_a_place_that_another_process_has_passed",),
     ),
     Mutant(
+        "gone back once",
+        "of two processes one goes back where a scope is another one, and the other one sees that",
+        EDGE,
+        "await self._keep(Rewind(asked.hub, epoch, asked.cursor, to, known))",
+        "await self._keep(Rewind(asked.hub, epoch, asked.cursor, to))",
+        (f"{ROUNDS}test_who_has_another_scope_goes_back_once_whichever_process_sees_it_first",),
+    ),
+    Mutant(
         "in step with a scope that has changed",
         "who has read a part of a scope as it was is not in step with what it is now",
         EDGE,

@@ -254,6 +254,34 @@ def test_what_one_process_has_noted_does_not_hold_where_another_has_gone_back() 
     asyncio.run(main())
 
 
+def test_who_has_another_scope_goes_back_once_whichever_process_sees_it_first() -> None:
+    """A second time the ledger would stand where it stood, and the first one would not see it."""
+
+    async def main() -> None:
+        hub, one = Site(), Site()
+        await hub.ledger.commit([Relate(add=(("mine", "a"),))])
+        await hub.append("a", "1")
+        await one.append("b", "not in it")
+        line = OnlyPulls(hub.hub())
+        edge, another = (
+            Edge(one.ledger, one.take_in, one.keep, each, one.seams, scope=Scope(relation="mine"))
+            for each in (hub.hub(), line)
+        )
+        await until_in_step(edge)
+        await hub.append("a", "2")
+        with suppress(TransportFailed):
+            await another.round()  # it stands where the first one does
+        await hub.ledger.commit([Relate(add=(("mine", "c"),))])
+        await until_in_step(edge)
+        with suppress(TransportFailed):
+            await another.round()
+        assert (await edge.round()).in_step
+        found = await one.ledger.upstreams.unconfirmed(hub.ledger.identity.ledger, after=0, size=9)
+        assert [each.record.id for each in found.records] == []
+
+    asyncio.run(main())
+
+
 class LookedUpstreams(MemoryUpstreams):
     """What a ledger has yet to push; something happens before it is looked for."""
 

@@ -126,7 +126,7 @@ class Rewind(NamedTuple):
     """A request to forget what is known of an upstream's history behind a place.
 
     Nothing else is forgotten: the records stay, and are offered again. Refused with `CursorMoved`
-    unless the ledger stands at `at`.
+    unless the ledger stands at `at`, in a copy of the scope that whoever asks knows of.
     """
 
     upstream: str
@@ -134,6 +134,9 @@ class Rewind(NamedTuple):
     """The epoch of the history that the place is in."""
     at: Mark
     to: Mark
+    scope: str | None = None
+    """As `UpstreamState.scope`; None for any. At the same place, and with another scope, another
+    process has gone back already: once more, and it would not see that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +281,9 @@ def _require_at(state: UpstreamState | None, request: Note | Purge) -> None:
 def rewound(state: UpstreamState | None, rewind: Rewind) -> UpstreamState:
     """Returns the state in which nothing behind a place is known; raises `CursorMoved`."""
     state = _at(state, rewind.upstream, rewind.epoch, rewind.at)
+    if rewind.scope is not None and rewind.scope != state.scope:
+        here = state.cursor.position
+        raise CursorMoved(rewind.upstream, expected=here, actual=here)
     below = [mark for mark in state.marks if mark.position < rewind.to.position]
     return replace(state, marks=(*below, rewind.to), settled=0)
 

@@ -311,9 +311,9 @@ class Edge:
             known = "" if self._state is None else self._state.scope
             if answer.scope != known and asked.cursor != BEGINNING:
                 if not tally.afresh:
-                    # What is given is something else now: all of it is looked at again.
-                    tally.afresh = True
-                    await self._go_back(Rewind(asked.hub, answer.epoch, asked.cursor, BEGINNING))
+                    # What is given is something else now: all of it is looked at again. Unless
+                    # another process has begun with that already.
+                    tally.afresh = await self._go_back(asked, answer.epoch, BEGINNING)
                     continue
                 # Once in a round: a scope may change faster than its history is read. What is
                 # offered here must not wait for it to rest, nor what was in it all the time.
@@ -413,12 +413,18 @@ class Edge:
         tally.given.clear()
         if tally.forks > MOST_FORKS:
             raise UpstreamFault(f"its history has been another one {tally.forks} times")
-        await self._go_back(Rewind(asked.hub, forked.epoch, asked.cursor, forked.ancestor))
+        await self._go_back(asked, forked.epoch, forked.ancestor)
 
-    async def _go_back(self, rewind: Rewind) -> None:
+    async def _go_back(self, asked: Asked, epoch: str, to: Mark) -> bool:
+        """Forgets what is known of the hub's history behind a place; returns False if the ledger
+        stands elsewhere by now."""
+        known = None if self._state is None else self._state.scope
+        went = False
         with suppress(CursorMoved):
-            await self._keep(rewind)
+            await self._keep(Rewind(asked.hub, epoch, asked.cursor, to, known))
+            went = True
         await self._reload()
+        return went
 
     # --- pushing ---
 

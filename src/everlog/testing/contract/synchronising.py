@@ -116,9 +116,11 @@ class History:
         )
         return Take(tuple(self.records[start:end]), link=link)
 
-    def back(self, at: int, to: int, *, epoch: str | None = None) -> Rewind:
+    def back(
+        self, at: int, to: int, *, epoch: str | None = None, scope: str | None = None
+    ) -> Rewind:
         """Returns a request to go back from a position to another."""
-        return Rewind(self.upstream, epoch or self.epoch, self.at(at), self.at(to))
+        return Rewind(self.upstream, epoch or self.epoch, self.at(at), self.at(to), scope)
 
     def _version(self, stream: str) -> int:
         versions = (each.version for each in reversed(self.records) if each.stream == stream)
@@ -1013,7 +1015,11 @@ class Synchronising(Contract):
         assert (await state_of(scene.ledger)).scope == "s"
         assert isinstance(await refused(scene.ledger, hub.piece(1, 2)), CursorMoved)
         await take(scene.ledger, hub.piece(1, 2, scope="s"))
-        await keep(scene.ledger, hub.back(2, 0))
+        before = await state_of(scene.ledger)
+        error = await refused(scene.ledger, hub.back(2, 0, scope="another"))
+        assert isinstance(error, CursorMoved)
+        assert await state_of(scene.ledger) == before
+        await keep(scene.ledger, hub.back(2, 0, scope="s"))
         await take(scene.ledger, hub.piece(0, 3, scope='a "\u00fc"'))
         assert (await state_of(scene.ledger)).scope == 'a "\u00fc"'
 

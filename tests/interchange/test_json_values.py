@@ -73,7 +73,7 @@ WRONG = {
     "a great integer": ('{"a":9007199254740993}', "line 1: a number: 9007199254740993"),
     "a greater one": ('{"a":' + "9" * 5000 + "}", "line 1: a number: 9999"),
     "a control character": ('{"a":"\x01"}', "line 1: is no JSON: Invalid control character$"),
-    "far too deep": ("[" * 3_000, "line 1: it is nested too deeply"),
+    "far too deep": ("[" * 100_000, "line 1: it is nested too deeply"),
 }
 
 

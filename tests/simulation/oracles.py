@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable
 
 from everlog.core.aliases import event_of, first_id
@@ -97,7 +98,17 @@ def _one_row_per_id(world: World) -> None:
 
 
 def _orders(world: World) -> None:
-    """S5: everywhere, what was born after another of its origin stands behind it."""
+    """S5: everywhere, what was born after another of its origin stands behind it.
+
+    But for what two copies of a ledger have each stamped anew: which of the two records counts is
+    seen when they meet, and whoever knew the other one has it where it came. A hub that has lost
+    both is given it from there: behind its younger ones, and as outdated.
+    """
+    stamped = defaultdict[str, set[str]](set)
+    for site in world.sites:
+        for each in site.records:
+            if each.flags & RESTAMPED:
+                stamped[world.history.first_id(each.id)].add(each.id)
     for site in world.sites:
         places: dict[str, int] = {}
         for each in site.records:  # by whichever record an event came first
@@ -109,6 +120,8 @@ def _orders(world: World) -> None:
             # Where one has a part, it gives that back to a hub before others give the rest.
             alone = world.options.skew or world.options.scoped
             before = born.after_in_stream if alone else born.after
+            if before is None or len(stamped[before]) > 1:
+                continue
             if before in places and places[before] > places[born.id]:
                 world.violated(f"S5 {site.name} has {born.id} before {before}, its elder")
 

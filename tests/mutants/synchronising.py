@@ -642,6 +642,18 @@ SYNCHRONISING = [
         (f"{ROUNDS}test_in_step_is_not_said_of_a_place_that_another_process_has_passed",),
     ),
     Mutant(
+        "a retry of what is not given any more",
+        "who repeats an append whose stream has left his scope is told that it was made",
+        FORWARDING,
+        "if found is None and not line.scope.whole:",
+        "if found is line:",
+        (
+            f"{ROUNDS}test_a_retry_of_what_the_hub_has_and_does_not_give_any_more_is_no_conflict"
+            "[made]",
+            f"{KILLER}[8200487..8200487]",
+        ),
+    ),
+    Mutant(
         "gone back once",
         "of two processes one goes back where a scope is another one, and the other one sees that",
         EDGE,

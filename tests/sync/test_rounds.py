@@ -633,6 +633,31 @@ def test_what_is_appended_outside_of_a_relation_is_told_as_the_hub_has_it() -> N
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("made", [True, False], ids=["made", "not made"])
+def test_a_retry_of_what_the_hub_has_and_does_not_give_any_more_is_no_conflict(made: bool) -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+        there = hub.ledger.identity.ledger
+        await hub.ledger.commit([Relate(add=(("mine", "k"),))])
+        forwarding = line_to(hub, one, Scope(relation="mine"))
+        await forwarding.append(there, Append((event("k", "1"),)))
+        second = event("k", "2", expect=1)
+        if made:  # and whoever has asked for it does not hear of that
+            await hub.hub(strict=("k",)).append(there, Append((second,)))
+        await hub.ledger.commit([Relate(remove=(("mine", "k"),))])
+        await until_in_step(one.edge(hub.hub(strict=("k",)), scope=Scope(relation="mine")))
+        again = forwarding.append(there, Append((second,)))
+        if made:
+            [record] = await again
+            assert (record.id, record.version) == (second.id, 2)
+        else:
+            with pytest.raises(WrongVersion):
+                await again
+        assert await hub.texts("k") == ["1", "2"][: 1 + made]
+
+    asyncio.run(main())
+
+
 def test_a_retry_of_what_is_here_is_answered_from_here() -> None:
     async def main() -> None:
         hub, one = Site(), Site()

@@ -23,6 +23,8 @@ from everlog.wire.messages import Scope
 from everlog.wire.transport import Transport
 
 _ALL = Scope()
+_NEVER = 2**53
+"""A version that no stream has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,10 @@ class Forwarding:
             # yet. And whoever decides again has to find here what there is now.
             ids = [event.id for event in request.events]
             await self._come_in_step(line, ids)
-            found = retried(request.events, await self._known(ids))
+            known = await self._known(ids)
+            found: Sequence[StoredRecord] | None = retried(request.events, known)
+            if found is None and not line.scope.whole:
+                found = await self._made_before(line, hub, request)
             if found is not None:
                 return found
             raise WrongVersion(
@@ -160,6 +165,20 @@ class Forwarding:
                 expected=conflict.version,
                 actual=await self._version_here(conflict.stream),
             ) from None
+
+    async def _made_before(
+        self, line: Line, hub: str, request: Append
+    ) -> Sequence[StoredRecord] | None:
+        """Returns what the hub has of an earlier try, which need not have come here; None if it has
+        not.
+
+        It is asked by what can be nothing but a retry, as no stream is at the version it expects.
+        """
+        events = tuple(event._replace(expect=_NEVER) for event in request.events)
+        try:
+            return await self._ask(line, hub, Append(events, (), request.observed))
+        except WrongVersion:
+            return None
 
     async def _send(self, line: Line, hub: str, request: Append) -> Sequence[StoredRecord]:
         there = await self._as_there(hub, request)

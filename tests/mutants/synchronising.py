@@ -667,7 +667,7 @@ SYNCHRONISING = [
         EDGE,
         "mixed = self._state is not None and self._state.scope == MIXED",
         "mixed = self._state is None",
-        RELATED,
+        (f"{ROUNDS}test_who_has_read_a_scope_that_changed_meanwhile_is_not_in_step_with_it",),
     ),
     Mutant(
         "in step with what the hub has not",

@@ -282,6 +282,41 @@ def test_who_has_another_scope_goes_back_once_whichever_process_sees_it_first() 
     asyncio.run(main())
 
 
+class Counting(Interrupted):
+    """A hub at which something happens behind the second answer to a pull."""
+
+    def __init__(self, hub: Hub, then: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(hub)
+        self._then = then
+        self._pulls = 0
+
+    async def pull(self, asked: Asked, *, size: int) -> Pulled | Forked:
+        self._pulls += 1
+        self.meanwhile = self._then if self._pulls == 2 else None
+        return await super().pull(asked, size=size)
+
+
+def test_who_has_read_a_scope_that_changed_meanwhile_is_not_in_step_with_it() -> None:
+    async def main() -> None:
+        hub, one = Site(), Site()
+
+        async def enters(stream: str) -> None:
+            await hub.ledger.commit([Relate(add=(("mine", stream),))])
+
+        await enters("a")
+        await hub.append("a", "1", "2", "3")
+        await hub.append("b", "4")
+        scope = Scope(relation="mine")
+        await until_in_step(one.edge(hub.hub(), scope=scope))
+        await enters("c")  # so that all of it is read again
+        edge = one.edge(Counting(hub.hub(), lambda: enters("b")), piece=1, scope=scope)
+        assert not (await edge.round()).in_step
+        assert (await edge.round()).in_step
+        assert await one.texts("b") == ["4"]
+
+    asyncio.run(main())
+
+
 class LookedUpstreams(MemoryUpstreams):
     """What a ledger has yet to push; something happens before it is looked for."""
 

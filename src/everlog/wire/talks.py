@@ -298,7 +298,7 @@ def read_append(
 def write_made(made: Made) -> bytes:
     """Returns the body of the answer to an append."""
     records = ",".join(map(record_text, made.records))
-    at = "null" if made.at is None else f'[{made.at.position},"{made.at.chain.hex()}"]'
+    at = to_line(None if made.at is None else write_mark(made.at)).decode().rstrip()
     return f'{{"records":[{records}],"at":{at}}}\n'.encode()
 
 

@@ -664,6 +664,20 @@ def test_whether_a_text_is_canonical_is_told_as_by_the_rules(text: str) -> None:
         assert is_canonical(text) is expected
 
 
+@pytest.mark.parametrize("count", [1, 2, 23, 24, 25, 26, 100])
+def test_an_object_of_any_number_of_members_is_canonical_if_its_keys_are_in_order(
+    count: int,
+) -> None:
+    members = [f'"{number:03}":"x"' for number in range(count)]
+    assert is_canonical("{" + ",".join(members) + "}")
+    for at in range(1, count):
+        swapped = [*members]
+        swapped[at - 1], swapped[at] = members[at], members[at - 1]
+        assert not is_canonical("{" + ",".join(swapped) + "}")
+        with pytest.raises(NotPortable):
+            is_canonical("{" + ",".join([*members[:at], members[at - 1], *members[at:]]) + "}")
+
+
 def test_an_object_of_too_many_keys_is_refused_whatever_they_are() -> None:
     text = "{" + ",".join(f'"{number:06}":0' for number in range(MAX_KEYS + 1)) + "}"
     with pytest.raises(NotPortable):

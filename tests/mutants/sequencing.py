@@ -98,7 +98,7 @@ SEQUENCER = [
         "late",
         "a record that belongs before what is here is marked as late",
         "core/sequencer.py",
-        "if order < newest:",
+        "if order < self._last:",
         "if order < ('', ''):",
         (
             MEMORY + "test_a_fold_goes_by_created_whatever_the_order_of_arrival",

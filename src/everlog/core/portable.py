@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from itertools import accumulate
 from math import isfinite
 from typing import NoReturn, TypeAlias, cast
@@ -100,7 +101,7 @@ def _is_surely_canonical(text: str) -> bool:
     """
     if text == "null":
         return True
-    flat = _FLAT(text) if len(text) <= _SHORT else None
+    flat = _flat()(text) if len(text) <= _SHORT else None
     if flat is None:
         return False
     # Each member is written as it is to be. So what is left is the order of the keys.
@@ -116,8 +117,12 @@ _SHORT = 16_384  # matching such a text takes little memory
 _MOST_MEMBERS = 24
 
 
-def _flat(members: int) -> str:
-    """Returns a pattern of an object of so many members at most, with a group for each key."""
+@cache
+def _flat() -> Callable[[str], re.Match[str] | None]:
+    """Returns what matches an object of a few members, with a group for each key.
+
+    When it is first needed: making it takes some 20 ms.
+    """
     # Groups as below. Keys are of ASCII: in which order others come is not seen by comparing them.
     plain = r'[^"\\\x00-\x1f\ud800-\udfff]*+'
     member = (
@@ -125,12 +130,9 @@ def _flat(members: int) -> str:
         r"|0|-?[1-9][0-9]{0,14}+|true|false|null)"
     )
     rest = ""
-    for _ in range(members - 1):
+    for _ in range(_MOST_MEMBERS - 1):
         rest = rf"(?>(?:,{member}{rest})?)"
-    return rf"\{{{member}{rest}\}}"
-
-
-_FLAT = re.compile(_flat(_MOST_MEMBERS)).fullmatch
+    return re.compile(rf"\{{{member}{rest}\}}").fullmatch
 
 
 def certainly_canonical(encoded: bytes) -> bool:

@@ -289,8 +289,8 @@ SYNCHRONISING = [
         "stamps of others",
         "what is made after another event was read is created after it",
         SEQUENCER,
-        "                head.clock,\n                created,\n",
-        "                head.clock,\n                head.clock,\n",
+        "                self._clock,\n                created,\n",
+        "                self._clock,\n                self._clock,\n",
         FIRST,
     ),
     Mutant(

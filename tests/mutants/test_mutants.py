@@ -14,7 +14,7 @@ import pytest
 from everlog.testing import PostgresServer
 from tests.mutants.all_mutants import GROUPS, MUTANTS
 from tests.mutants.mutant import Mutant
-from tests.mutants.running import Useless, copy_of, is_case_of, kills, run
+from tests.mutants.running import SOURCE, Useless, copy_of, is_case_of, kills, run
 from tests.mutants.warm import Warm
 
 pytestmark = pytest.mark.once
@@ -63,6 +63,9 @@ def test_every_mutant_has_a_name_and_a_text_of_its_own() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
     assert len({(m.file, m.source, m.replacement) for m in MUTANTS}) == len(MUTANTS)
     assert all(mutant.killed_by and mutant.takes_away for mutant in MUTANTS)
+    # Each of them says so by itself, too, but only when its turn comes.
+    texts = {m.file: (SOURCE / m.file).read_text(encoding="utf-8") for m in MUTANTS}
+    assert [m.name for m in MUTANTS if texts[m.file].count(m.source) != 1] == []
 
 
 # --- tests of the tests ---

@@ -106,6 +106,18 @@ FAULTS: dict[str, tuple[Callable[[Pulled], Pulled | Forked], str]] = {
         ),
         "its chain does not fit",
     ),
+    "a version that is none": (
+        lambda answer: answer._replace(
+            records=tuple(record._replace(version=-1) for record in answer.records)
+        ),
+        "its version is no number from 0 to 9223372036854775807",
+    ),
+    "flags that are none": (
+        lambda answer: answer._replace(
+            records=tuple(record._replace(flags=256) for record in answer.records)
+        ),
+        "its flags is no number from 0 to 255",
+    ),
     "a record left out": (
         lambda answer: answer._replace(records=answer.records[1:]),
         "after position 0 it gave 2",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
@@ -68,6 +68,12 @@ RECORDED = itemgetter(StoredRecord._fields.index("recorded"))
 DATA = itemgetter(StoredRecord._fields.index("data"))
 META = itemgetter(StoredRecord._fields.index("meta"))
 """Fields of a stored record, to be mapped over a page of them."""
+
+
+def content_length(records: Sequence[StoredRecord]) -> int:
+    """Returns how many characters the data and the meta of some records have together."""
+    return sum(map(len, map(DATA, records))) + sum(map(len, map(META, records)))
+
 
 as_record: Callable[[tuple[object, ...]], StoredRecord] = partial(
     tuple.__new__,  # pyright: ignore[reportUnknownMemberType]

@@ -645,6 +645,7 @@ def check_record(record: StoredRecord) -> int:
 
 
 _SHORT = 1_024
+"""Characters; a longer meta is not kept in mind."""
 
 
 @lru_cache(maxsize=8)

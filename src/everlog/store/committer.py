@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
-from everlog.core.record import DATA, META
+from everlog.core.record import content_length
 from everlog.core.sequencer import Append, Import, Placed, ids_of
 from everlog.core.taking import Hold, Purge, Restamp, Take
 from everlog.errors import EverlogError, LedgerBusy, OutcomeUnknown, Unreachable
@@ -240,7 +240,7 @@ def _weight(request: Request) -> tuple[int, int]:
         return len(events), sum(len(event.data) + len(event.meta) for event in events)
     if isinstance(request, (Import, Take)):
         records = request.records
-        return len(records), sum(map(len, map(DATA, records))) + sum(map(len, map(META, records)))
+        return len(records), content_length(records)
     if isinstance(request, Hold):
         return len(request.held), sum(len(held.record or "") for held in request.held)
     return 1, 0

@@ -10,7 +10,7 @@ from everlog.adapters.postgres import schema
 from everlog.adapters.postgres.executing import Script, ask
 from everlog.adapters.postgres.failures import as_records
 from everlog.core.fold_order import LATE, ON_TIME, merge
-from everlog.core.record import DATA, META, StoredRecord
+from everlog.core.record import DATA, META, StoredRecord, content_length
 from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
 
 Run = tuple[list[StoredRecord], bool]
@@ -275,7 +275,7 @@ def conditions_of(
 
 
 def _is_full(records: Sequence[StoredRecord], room: int) -> bool:
-    characters = sum(map(len, map(DATA, records))) + sum(map(len, map(META, records)))
+    characters = content_length(records)
     # In UTF-8 a character has four bytes at most.
     return 4 * characters >= room and _bytes_of(records) >= room
 

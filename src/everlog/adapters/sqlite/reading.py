@@ -13,7 +13,7 @@ from everlog.adapters.sqlite import schema
 from everlog.adapters.sqlite.failures import as_head, as_records
 from everlog.adapters.sqlite.log_tables import LOG_TABLES
 from everlog.core.fold_order import LATE, ON_TIME, merge
-from everlog.core.record import DATA, META, StoredRecord
+from everlog.core.record import StoredRecord, content_length
 from everlog.core.selection import PAGE_BYTES, Cursor, Order, Page, Selection, page_size
 from everlog.core.sequencer import Head, Place
 from everlog.core.snapshot import Snapshot, SnapshotKey, is_whole, overtakes, reaches_past
@@ -427,7 +427,7 @@ def _run(
                 return records[:size], False
             if len(found) < wanted:
                 return records, True
-            room -= sum(map(len, map(DATA, found))) + sum(map(len, map(META, found)))
+            room -= content_length(found)
         return records, False
     finally:
         cursor.close()

@@ -34,7 +34,7 @@ from everlog.adapters.sqlite.upstreams import (
 from everlog.core.aliases import aliases_between
 from everlog.core.chain import NONCE_BYTES, ORPHAN
 from everlog.core.epoch import BeginEpoch, epoch_at
-from everlog.core.record import DATA, META, StoredRecord
+from everlog.core.record import StoredRecord, content_length
 from everlog.core.relation import Relate, Related
 from everlog.core.sequencer import (
     EMPTY,
@@ -188,9 +188,8 @@ class Writer:
             if connection.total_changes > changes and not surely_rolled_back(error):
                 raise OutcomeUnknown(_ids_of(requests)) from error
             raise as_storage_error(error, self._place.path) from error
-        content = sum(map(len, map(DATA, rows))) + sum(map(len, map(META, rows)))
         taken = sum(len(each.judged) for each in outcomes if isinstance(each, Taken))
-        self._unchecked_bytes += 5 * 4096 + 1024 * (len(rows) + taken) + 2 * content
+        self._unchecked_bytes += 5 * 4096 + 1024 * (len(rows) + taken) + 2 * content_length(rows)
         return outcomes
 
     def _write(self, requests: Sequence[Request]) -> tuple[list[Outcome], list[StoredRecord]]:

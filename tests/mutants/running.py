@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.warm import ROOT, Warm
-from tests.mutants.watcher import COPY, REPORT
+from tests.mutants.watcher import COPY, REPORT, is_case_of
 
 SOURCE = ROOT / "src" / "everlog"
 
@@ -146,11 +146,6 @@ def kills(mutant: Mutant, folder: Path, warm: Warm, server: str = "") -> list[st
             )
         found.append(f"{failed[0].test}: {failed[0].reason}")
     return found
-
-
-def is_case_of(test: str, name: str) -> bool:
-    """Whether a test that ran is the one of this name, or one of its cases."""
-    return test == name or test.startswith(f"{name}[")
 
 
 def _failed(lines: Sequence[dict[str, Any]], when: str) -> set[str]:

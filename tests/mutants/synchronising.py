@@ -18,7 +18,7 @@ MEMORY_UPSTREAMS = "adapters/memory/upstreams.py"
 
 LOADING = "tests/sync/test_loading.py::"
 
-KILLER = "tests/simulation/test_killing_seeds.py::test_all_holds_with_these_seeds"
+KILLER = "tests/simulation/killing_seeds.py::test_all_holds_with_these_seeds"
 
 
 def seeds(first: int, last: int) -> tuple[str, ...]:

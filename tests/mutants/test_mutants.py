@@ -14,8 +14,9 @@ import pytest
 from everlog.testing import PostgresServer
 from tests.mutants.all_mutants import GROUPS, MUTANTS
 from tests.mutants.mutant import Mutant
-from tests.mutants.running import SOURCE, Useless, copy_of, is_case_of, kills, run
+from tests.mutants.running import SOURCE, Useless, copy_of, kills, run
 from tests.mutants.warm import Warm
+from tests.mutants.watcher import is_case_of
 
 pytestmark = pytest.mark.once
 
@@ -92,6 +93,19 @@ def test_a_mutant_that_shows_nothing_is_told(
 ) -> None:
     with pytest.raises(Useless, match=because):
         kills(useless, tmp_path, warm)
+
+
+def test_of_a_test_that_has_noticed_no_further_case_runs(tmp_path: Path, warm: Warm) -> None:
+    name = "tests/core/test_vectors.py::test_commitments_are_hmacs_of_the_canonical_content"
+    [mutant] = [mutant for mutant in MUTANTS if mutant.killed_by == (name,)]
+    (as_it_is := tmp_path / "as it is").mkdir()
+    cases = run(copy_of(None, as_it_is), [name, QUICK], as_it_is, warm)
+    (without := tmp_path / "without").mkdir()
+    ran = run(copy_of(mutant, without), [name, QUICK], without, warm)
+    *passed, noticed, quick = ran
+    assert (noticed.passed, quick.test) == (False, QUICK)
+    assert all(each.passed for each in (*passed, quick))
+    assert len(ran) < len(cases)
 
 
 def test_tests_that_would_import_another_everlog_than_the_copy_are_refused(

@@ -34,11 +34,19 @@ def pytest_collection_finish() -> None:
             vars(module)["PATIENCE_S"] /= IMPATIENCE
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if _named(item) & _failed:
+        pytest.skip("another case of this test has failed, and one is enough")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if report.when == "call" and report.failed:
+        _failed.update(_named(item))
     errors = [] if call.excinfo is None else _leaves(call.excinfo.value)
     line = {
         "test": report.nodeid,
@@ -51,6 +59,20 @@ def pytest_runtest_makereport(
     with Path(os.environ[REPORT]).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     return report
+
+
+_failed: set[str] = set()
+"""Those of the tests named for this run of which a case has failed."""
+
+
+def _named(item: pytest.Item) -> set[str]:
+    """Returns those of the names of this run of which the test is a case."""
+    return {name for name in item.config.args if is_case_of(item.nodeid, name)}
+
+
+def is_case_of(test: str, name: str) -> bool:
+    """Whether a test that ran is the one of this name, or one of its cases."""
+    return test == name or test.startswith(f"{name}[")
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

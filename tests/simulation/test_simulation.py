@@ -111,7 +111,7 @@ def check(session: Session) -> None:
 
 
 @pytest.mark.once
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_many_ledgers_become_one_whatever_befalls_them() -> None:
     session = play_many(range(500))
     assert session.played == 500
@@ -120,7 +120,7 @@ def test_many_ledgers_become_one_whatever_befalls_them() -> None:
 
 
 @pytest.mark.once
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_many_ledgers_become_one_over_http() -> None:
     session = play_many(range(0, 500, 10), http=True)
     assert session.played == 50

@@ -53,7 +53,7 @@ def test_a_commit_that_was_lost_and_found_wakes_those_who_wait_at_once(
                 await other.append("other", Noted(1))
                 await store.append("a", Noted(1))
             head = (await store.info()).position
-            waits = [asyncio.create_task(s.wait(after=head, timeout_s=30)) for s in (store, other)]
+            waits = [asyncio.create_task(s.wait(after=head, timeout_s=10)) for s in (store, other)]
             await eventually(lambda: site.values(LISTENING) == [2], "both listen")
             await asyncio.sleep(0.1)  # what they look at before they wait
             fault = site.relay.plan(AnswerLost(GUESS if alone else COMMIT))

@@ -21,7 +21,7 @@ from benchmarks.machine import ROOT, look
 from benchmarks.picture import draw
 from benchmarks.question import Size
 from benchmarks.questions import QUESTIONS
-from benchmarks.running import run
+from benchmarks.running import run, unanswered
 from benchmarks.sides import OURS, PEERS, installed
 
 
@@ -72,6 +72,9 @@ def _measure(database: Database, options: argparse.Namespace, args: Sequence[str
         for path in saving.save(database.name, machine, text=text, raw=raw, picture=picture):
             _say(f"wrote {path.relative_to(ROOT)}")
     _say(f"{TITLES[database.name]}: done in {time.monotonic() - began:.0f} s")
+    missing = unanswered(results, questions, sides, database=database.name)
+    if options.smoke and missing:
+        sys.exit(f"no figure: {', '.join(missing)}")
     if options.smoke and "eventsourcing" in results.errors:
         sys.exit(
             "eventsourcing has to run: see above; where another peer fails, its error is enough"

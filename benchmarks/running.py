@@ -14,7 +14,7 @@ from benchmarks.databases import Database
 from benchmarks.logs import Logs
 from benchmarks.question import Asked, Question, Size
 from benchmarks.side import CannotDo, Side
-from benchmarks.sides import OURS, make
+from benchmarks.sides import EVERLOG, FLOOR, OURS, make
 
 
 @dataclass(slots=True)
@@ -33,6 +33,25 @@ class Results:
     rows: dict[str, Measured] = field(default_factory=dict[str, Measured])
     errors: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     """By peer and question: why there is no figure."""
+
+
+NOBODY_ELSE = ("sync", "http")
+"""The questions that only everlog answers: nobody else brings two logs into step."""
+
+
+def unanswered(
+    results: Results, questions: Sequence[Question], sides: Sequence[str], *, database: str
+) -> list[str]:
+    """Returns the rows in which everlog or the floor, if it was asked, has no figure above zero."""
+    missing: list[str] = []
+    for question in questions:
+        ours = [EVERLOG] if question.name in NOBODY_ELSE else [EVERLOG, FLOOR]
+        for row in question.rows_on(database):
+            figures = results.rows[row.name].figures
+            for name in ours:
+                if name in sides and not all(f > 0 for f in figures.get(name) or [0.0]):
+                    missing.append(f"{row.name} of {name}")
+    return missing
 
 
 async def run(

@@ -47,8 +47,8 @@ VENVS = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements"
 PYTHON_FOLDERS = ("src", "tests", "examples", "benchmarks", "docs")
 
-# One more than a small machine has cores, as tests wait for servers, for disks and for what must
-# not come. Each begins with tests that stand together, so that they share what they set up.
+# Each begins with tests that stand together, so that they share what they set up. No more than two:
+# many tests start processes of their own, and beside a third what they waited for came too late.
 IN_PROCESSES = ("-n", "2", "--dist", "worksteal")
 
 Command = list[str | Path]

@@ -1,4 +1,8 @@
-"""The PostgreSQL ledger keeps the whole contract, on the newest server and on older ones."""
+"""The PostgreSQL ledger keeps the whole contract, on the newest server and on older ones.
+
+Without prepared statements on the newest alone: what is asked is the same, and older ones get it
+from `TestPostgres`.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -37,7 +41,13 @@ class TestPostgres(OnSchemas, StoreContract):
         return {statement: attack(statement) for statement in ATTACKS}
 
 
+@pytest.mark.once
 class TestPostgresWithoutPreparing(OnSchemas, LedgerContract):
+    @pytest.fixture(scope="class")
+    def schemas(self, postgres_server: PostgresServer) -> Iterator[Schemas]:
+        with closing(Schemas(postgres_server.new_database())) as schemas:
+            yield schemas
+
     async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
         return await PostgresLedger.open(
             self.url, schema=self.schema_of(place), seams=seams, pooler="transaction"

@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
+
 from everlog.adapters.sqlite.connections import checkpoints_race
 from everlog.adapters.sqlite.ledger import SqliteLedger
 from everlog.ports.ledger import Ledger
@@ -33,11 +35,13 @@ class TestSqlite(StoreContract):
         return {statement: attack(statement) for statement in ATTACKS}
 
 
+@pytest.mark.once
 class TestSqliteRelaxed(LedgerContract):
     async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
         return await SqliteLedger.open(str(place), seams=seams, durability="relaxed")
 
 
+@pytest.mark.once
 class TestSqliteWithTheOtherCheckpoints(LedgerContract):
     async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
         other = not checkpoints_race(sqlite3.sqlite_version_info)

@@ -66,10 +66,19 @@ class TestPostgres(OnOneServer, SharedCheckpointsContract):
     pass
 
 
+@pytest.mark.once
 class TestPostgresWithoutPreparing(OnOneServer, SharedCheckpointsContract):
+    """On the newest server alone: what is asked is the same, and older ones get it from above."""
+
     pooler = "transaction"
 
+    @pytest.fixture(scope="class")
+    def schemas(self, postgres_server: PostgresServer) -> Iterator[Schemas]:
+        with closing(Schemas(postgres_server.new_database())) as schemas:
+            yield schemas
 
+
+@pytest.mark.once
 class TestPostgresPooled(InPostgres, SharedCheckpointsContract):
     """Behind a proxy that gives each transaction another backend, with what others left there."""
 

@@ -47,6 +47,13 @@ def change(path: Path, column: str, value: str) -> None:
         file.execute(f"UPDATE snapshots SET {column} = {value}")
 
 
+OTHER_TIME = (
+    "substr(created, 1, 5) || CASE substr(created, 6, 1) WHEN '0' THEN '1' ELSE '0' END"
+    " || substr(created, 7)"
+)
+"""Another one whatever time it is: a digit is replaced by one that it is not."""
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [
@@ -60,7 +67,7 @@ def change(path: Path, column: str, value: str) -> None:
         ("count", "2"),
         ("version", "2"),
         ("id", "id || 'x'"),
-        ("created", "substr(created, 1, 5) || '0' || substr(created, 7)"),
+        ("created", OTHER_TIME),
     ],
 )
 def test_a_fold_from_a_snapshot_that_was_changed_in_the_file_answers_as_without_one(

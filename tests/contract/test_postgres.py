@@ -44,7 +44,8 @@ class TestPostgres(OnSchemas, StoreContract):
 @pytest.mark.once
 class TestPostgresWithoutPreparing(OnSchemas, LedgerContract):
     @pytest.fixture(scope="class")
-    def schemas(self, postgres_server: PostgresServer) -> Iterator[Schemas]:
+    @classmethod
+    def schemas(cls, postgres_server: PostgresServer) -> Iterator[Schemas]:
         with closing(Schemas(postgres_server.new_database())) as schemas:
             yield schemas
 

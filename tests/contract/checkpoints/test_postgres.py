@@ -73,7 +73,8 @@ class TestPostgresWithoutPreparing(OnOneServer, SharedCheckpointsContract):
     pooler = "transaction"
 
     @pytest.fixture(scope="class")
-    def schemas(self, postgres_server: PostgresServer) -> Iterator[Schemas]:
+    @classmethod
+    def schemas(cls, postgres_server: PostgresServer) -> Iterator[Schemas]:
         with closing(Schemas(postgres_server.new_database())) as schemas:
             yield schemas
 

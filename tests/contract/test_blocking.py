@@ -98,6 +98,7 @@ class TestBlockingOverSqlite(BlockingContract):
         return await SqliteLedger.open(str(place), seams=seams)
 
 
+@pytest.mark.once
 class TestBlockingOverPostgres(OnSchemas, BlockingContract):
     pass
 

@@ -6,6 +6,7 @@ that comes from the copy. A run is a process of its own, as if its interpreter h
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -92,6 +93,9 @@ def main() -> None:
     for name in SHARED:
         importlib.import_module(name)
     assert not any(name.partition(".")[0] == "everlog" for name in sys.modules)
+    # What is here stays: no collector of a fork has to look at it, and so to copy its memory.
+    gc.collect()
+    gc.freeze()
 
     for line in sys.stdin:
         arguments, environ, said = json.loads(line)

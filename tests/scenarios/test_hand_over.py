@@ -20,7 +20,7 @@ from tests.scenarios.processes import Process
 from tests.scenarios.working import Added, tables
 
 LEASE_S = 0.25
-PATIENCE_S = 60
+PATIENCE_S = 120
 STREAMS = 23
 SAME = "?views=same"
 

@@ -13,6 +13,9 @@ from tests.simulation.oracles import judge, summary
 from tests.simulation.settling import settle
 from tests.simulation.world import World
 
+SEEDS = 500
+"""How many CI plays, from 0 on. Those that kill mutants are among them."""
+
 
 @dataclass(frozen=True)
 class Played:

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tests.simulation.options import Options
-from tests.simulation.playing import Session, play, play_many
+from tests.simulation.playing import SEEDS, Session, play, play_many
 
 SOMETIMES = [
     "another's event given back",
@@ -113,8 +113,8 @@ def check(session: Session) -> None:
 @pytest.mark.once
 @pytest.mark.timeout(1200)
 def test_many_ledgers_become_one_whatever_befalls_them() -> None:
-    session = play_many(range(500))
-    assert session.played == 500
+    session = play_many(range(SEEDS))
+    assert session.played == SEEDS
     check(session)
     print(f"{session.played} seeds in {session.seconds:.0f} s")
 
@@ -122,7 +122,7 @@ def test_many_ledgers_become_one_whatever_befalls_them() -> None:
 @pytest.mark.once
 @pytest.mark.timeout(1200)
 def test_many_ledgers_become_one_over_http() -> None:
-    session = play_many(range(0, 500, 10), http=True)
+    session = play_many(range(0, SEEDS, 10), http=True)
     assert session.played == 50
     assert not session.failed, str(session.failed[0])
     never = [what for what in OVER_HTTP if not session.counts[what]]

@@ -102,9 +102,9 @@ def test_nothing_of_a_run_is_left_behind(database: Database) -> None:
 
 def test_a_log_that_grows_is_measured_and_its_answers_checked(database: Database) -> None:
     found = asyncio.run(
-        growth.grow(database, [EVERLOG, FLOOR], few=100, many=300, rounds=1, say=lambda _: None)
+        growth.grow(database, [EVERLOG, FLOOR], few=1_000, many=3_000, rounds=1, say=lambda _: None)
     )
-    text = growth.document(found, few=100, many=300, database=database.name, intro="")
+    text = growth.document(found, few=1_000, many=3_000, database=database.name, intro="")
     for row in growth.ROWS:
         assert text.count(f"| {row} ") == 2
 

@@ -1,6 +1,7 @@
 """Seeds that kill mutants of synchronising: `tests/mutants/synchronising.py` names them.
 
-Not `test_*.py`, as who runs all tests plays every one of these seeds in `test_simulation.py`.
+Not `test_*.py`: who runs all tests plays nearly all of these seeds in `test_simulation.py`, and the
+others in `tests/mutants/`.
 """
 
 from __future__ import annotations

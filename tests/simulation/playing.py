@@ -14,7 +14,7 @@ from tests.simulation.settling import settle
 from tests.simulation.world import World
 
 SEEDS = 500
-"""How many CI plays, from 0 on. Those that kill mutants are among them."""
+"""How many CI plays, from 0 on. Nearly all that kill mutants are among them."""
 
 
 @dataclass(frozen=True)

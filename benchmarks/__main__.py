@@ -72,10 +72,11 @@ def _measure(database: Database, options: argparse.Namespace, args: Sequence[str
         for path in saving.save(database.name, machine, text=text, raw=raw, picture=picture):
             _say(f"wrote {path.relative_to(ROOT)}")
     _say(f"{TITLES[database.name]}: done in {time.monotonic() - began:.0f} s")
-    missing = unanswered(results, questions, sides, database=database.name)
-    if options.smoke and missing:
+    if not options.smoke:
+        return
+    if missing := unanswered(results, questions, sides, database=database.name):
         sys.exit(f"no figure: {', '.join(missing)}")
-    if options.smoke and "eventsourcing" in results.errors:
+    if "eventsourcing" in results.errors:
         sys.exit(
             "eventsourcing has to run: see above; where another peer fails, its error is enough"
         )

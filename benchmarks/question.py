@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -84,6 +84,10 @@ class Question:
     """Those it makes sense for; all of them, if None."""
     rounds: int | None = None
     """So many, whatever was asked for: for what takes long and hardly varies."""
+
+    def asked_of(self, sides: Iterable[str]) -> list[str]:
+        """Returns those of the sides that it makes sense for, in their order."""
+        return [name for name in sides if self.sides is None or name in self.sides]
 
     def rows_on(self, database: str) -> list[Row]:
         """Returns the rows that it has on a database, with the targets there."""

@@ -35,21 +35,17 @@ class Results:
     """By peer and question: why there is no figure."""
 
 
-NOBODY_ELSE = ("sync", "http")
-"""The questions that only everlog answers: nobody else brings two logs into step."""
-
-
 def unanswered(
     results: Results, questions: Sequence[Question], sides: Sequence[str], *, database: str
 ) -> list[str]:
     """Returns the rows in which everlog or the floor, if it was asked, has no figure above zero."""
     missing: list[str] = []
     for question in questions:
-        ours = [EVERLOG] if question.name in NOBODY_ELSE else [EVERLOG, FLOOR]
+        ours = [name for name in question.asked_of((EVERLOG, FLOOR)) if name in sides]
         for row in question.rows_on(database):
             figures = results.rows[row.name].figures
             for name in ours:
-                if name in sides and not all(f > 0 for f in figures.get(name) or [0.0]):
+                if not all(figure > 0 for figure in figures.get(name) or [0.0]):
                     missing.append(f"{row.name} of {name}")
     return missing
 
@@ -71,7 +67,7 @@ async def run(
             rows = question.rows_on(database.name)
             if not rows:
                 continue
-            asked = [name for name in sides if question.sides is None or name in question.sides]
+            asked = question.asked_of(sides)
             for row in rows:
                 results.rows[row.name] = Measured(question.name)
             for number in range(min(rounds, question.rounds or rounds)):

@@ -7,6 +7,7 @@ from typing import Protocol, cast
 from benchmarks import workload
 from benchmarks.logs import records_in_log, streams_in_log
 from benchmarks.question import Asked, Figures, Question, Row, Target, Watch, check
+from benchmarks.sides import EVERLOG, EVERLOG_PYDANTIC
 
 ROUNDS = 20
 IN_MEMORY = Row(
@@ -62,8 +63,6 @@ async def ask(asked: Asked) -> Figures:
     seconds: list[float] = []
     for how in ("import", "sync"):
         side = cast("Syncing", asked.make())
-        if not hasattr(side, "sync"):
-            return {}
         await side.open(asked.new(how))
         try:
             with Watch() as watch:
@@ -88,4 +87,5 @@ QUESTION = Question(
     about="bring two logs into step",
     rows=(IN_MEMORY, CATCH_UP, IDLE),
     ask=ask,
+    sides=(EVERLOG, EVERLOG_PYDANTIC),
 )

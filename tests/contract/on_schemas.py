@@ -1,6 +1,7 @@
 """What binds a contract to PostgreSQL: a schema for each place, of the fixture `schemas`."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,12 @@ import pytest
 from everlog.adapters.postgres.ledger import PostgresLedger
 from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
+from everlog.testing import PostgresServer
 from tests.postgres_schemas import Schemas
 
 
 class OnSchemas:
-    """To be inherited from first. The module has the fixture."""
+    """To be inherited from first. The module has the fixture, or the class is `OnTheNewest`."""
 
     url: str
     names: dict[Path, str]
@@ -32,3 +34,13 @@ class OnSchemas:
 
     async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
         return await PostgresLedger.open(self.url, schema=self.schema_of(place), seams=seams)
+
+
+class OnTheNewest(OnSchemas):
+    """On the newest server alone, whatever others its module has."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def schemas(cls, postgres_server: PostgresServer) -> Iterator[Schemas]:
+        with closing(Schemas(postgres_server.new_database())) as schemas:
+            yield schemas

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
 from everlog.store.event_store import EventStore
 from everlog.store.opening import SnapshotPolicy
-from everlog.testing import PostgresServer
 from everlog.testing.contract import Scene, StoreContract
 from everlog.testing.contract.events import Noted
 from everlog.testing.contract.following import FollowingRecords
@@ -25,15 +23,7 @@ from everlog.testing.contract.lifecycle import store_calls
 from everlog.testing.contract.scene import contract_test
 from tests.contract.awaited import Awaited, awaited_store, in_thread
 from tests.contract.awaited import watched_calls as watched_calls  # a fixture, for all tests here
-from tests.contract.on_schemas import OnSchemas
-from tests.postgres_schemas import Schemas
-
-
-@pytest.fixture(scope="module")
-def schemas(postgres_server: PostgresServer) -> Iterator[Schemas]:
-    with closing(Schemas(postgres_server.new_database())) as schemas:
-        yield schemas
-
+from tests.contract.on_schemas import OnTheNewest
 
 NOT_HERE: Mapping[str, str] = {
     "test_another_event_loop_is_refused": (
@@ -99,7 +89,7 @@ class TestBlockingOverSqlite(BlockingContract):
 
 
 @pytest.mark.once
-class TestBlockingOverPostgres(OnSchemas, BlockingContract):
+class TestBlockingOverPostgres(OnTheNewest, BlockingContract):
     pass
 
 

@@ -16,7 +16,7 @@ from everlog.ports.ledger import Ledger
 from everlog.ports.seams import Seams
 from everlog.testing import PostgresServer
 from everlog.testing.contract import LedgerContract, StoreContract
-from tests.contract.on_schemas import OnSchemas
+from tests.contract.on_schemas import OnSchemas, OnTheNewest
 from tests.postgres_schemas import Schemas
 
 
@@ -42,13 +42,7 @@ class TestPostgres(OnSchemas, StoreContract):
 
 
 @pytest.mark.once
-class TestPostgresWithoutPreparing(OnSchemas, LedgerContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def schemas(cls, postgres_server: PostgresServer) -> Iterator[Schemas]:
-        with closing(Schemas(postgres_server.new_database())) as schemas:
-            yield schemas
-
+class TestPostgresWithoutPreparing(OnTheNewest, LedgerContract):
     async def open_ledger(self, place: Path, seams: Seams) -> Ledger:
         return await PostgresLedger.open(
             self.url, schema=self.schema_of(place), seams=seams, pooler="transaction"

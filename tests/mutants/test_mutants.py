@@ -119,6 +119,12 @@ def test_of_a_test_that_has_noticed_no_further_case_runs(tmp_path: Path, warm: W
     assert len(ran) < len(cases)
 
 
+def test_only_what_the_simulation_plays_is_left_out_of_the_library_as_it_is() -> None:
+    assert is_played_anyway(f"{KILLER}[0..{SEEDS - 1}]")
+    assert not is_played_anyway(f"{KILLER}[0..{SEEDS}]")
+    assert not is_played_anyway(QUICK)
+
+
 def test_tests_that_would_import_another_everlog_than_the_copy_are_refused(
     tmp_path: Path, warm: Warm
 ) -> None:

@@ -16,7 +16,7 @@ from everlog.adapters.postgres.ledger import PostgresLedger
 from everlog.ports.checkpoints import Checkpoints
 from everlog.testing import PostgresServer
 from tests.contract.checkpoints.suite import SharedCheckpointsContract
-from tests.contract.on_schemas import OnSchemas
+from tests.contract.on_schemas import OnSchemas, OnTheNewest
 from tests.postgres_schemas import Schemas
 from tests.proxies.pooling import PoolingProxy
 
@@ -67,16 +67,10 @@ class TestPostgres(OnOneServer, SharedCheckpointsContract):
 
 
 @pytest.mark.once
-class TestPostgresWithoutPreparing(OnOneServer, SharedCheckpointsContract):
+class TestPostgresWithoutPreparing(OnTheNewest, OnOneServer, SharedCheckpointsContract):
     """On the newest server alone: what is asked is the same, and older ones get it from above."""
 
     pooler = "transaction"
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def schemas(cls, postgres_server: PostgresServer) -> Iterator[Schemas]:
-        with closing(Schemas(postgres_server.new_database())) as schemas:
-            yield schemas
 
 
 @pytest.mark.once

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from everlog.core.record import StoredRecord
@@ -118,6 +119,13 @@ class Offer(NamedTuple):
     """The version that the hub has given it once; 0 for none that it can have again."""
     receipt: bytes | None = None
     """What the hub gave with it then."""
+
+
+as_offer: Callable[[tuple[StoredRecord, int | None, bytes | None]], Offer] = partial(
+    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
+    Offer,
+)
+"""One of very many, from a tuple of all fields: as `everlog.core.record.as_record`."""
 
 
 class Pushed(NamedTuple):

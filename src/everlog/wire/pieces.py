@@ -80,7 +80,8 @@ class PieceReader:
         """Takes the next line; returns the piece that it ends, or None. Raises `InvalidMessage`."""
         found = read_line(line)
         if found is not None:
-            self._add(found.record, found.receipt)
+            record, _, receipt = found
+            self._add(record, receipt)
             return None
         fields = read_object(line, at="line")
         if "record" in fields:
@@ -136,7 +137,9 @@ def read_piece(body: bytes, *, most_records: int = MAX_PIECE) -> Pulled:
     """Returns the piece that a whole NDJSON answer holds; raises `InvalidMessage`."""
     reader = PieceReader(most_records=most_records)
     found: Pulled | None = None
-    for line in body.split(b"\n")[:-1]:
+    # Nearly always, and then it is decoded at once.
+    lines = body.decode().split("\n") if body.isascii() else body.split(b"\n")
+    for line in lines[:-1]:
         if found is not None:
             raise InvalidMessage("body", "goes on behind the end of its piece")
         found = reader.feed(line)

@@ -29,7 +29,7 @@ from everlog.wire.json_text import (
     text,
     text_or_none,
 )
-from everlog.wire.messages import Offer
+from everlog.wire.messages import Offer, as_offer
 from everlog.wire.protocol import MAX_LINE_BYTES
 
 RECEIPT_BYTES = 32
@@ -94,29 +94,31 @@ def read_line(line: bytes | str) -> Offer | None:
         if not (data.isascii() and meta.isascii()) and "\\u" in plain:
             return None  # perhaps half of a surrogate pair
         tail = _TAIL(plain, at)
-    except ValueError:  # no UTF-8, or no text of JSON
+        if tail is None:
+            return None
+        id, stream, type, schema_, register, origin, correlation, causation, created, nonce = (
+            head.groups()
+        )
+        hash, position_, version_, flags_, recorded, chain, hub_version_, receipt = tail.groups()
+        in_hex = nonce + hash + chain + (receipt or "")
+        raw = bytes.fromhex(in_hex)
+    except ValueError:  # no UTF-8, no text of JSON, or no hex
         return None
-    if tail is None:
-        return None
-    id, stream, type, schema_, register, origin, correlation, causation, created, nonce = (
-        head.groups()
-    )
-    hash, position_, version_, flags_, recorded, chain, hub_version_, receipt = tail.groups()
     schema, position, version, flags = int(schema_), int(position_), int(version_), int(flags_)
     hub_version = None if hub_version_ is None else int(hub_version_)
     if (
         not (1 <= schema <= MOST and position <= MOST and version <= MOST and flags <= 255)
         or (hub_version or 0) > MOST
+        or raw.hex() != in_hex  # what is read as hex may have capitals and spaces in it
     ):
         return None
-    from_hex = bytes.fromhex
     # fmt: off
     record = as_record((
         position, version, id, stream, type, schema, register, origin, correlation, causation,
-        created, recorded, flags, from_hex(nonce), data, meta, from_hex(hash), from_hex(chain),
+        created, recorded, flags, raw[:32], data, meta, raw[32:64], raw[64:96],
     ))
     # fmt: on
-    return Offer(record, hub_version, None if receipt is None else from_hex(receipt))
+    return as_offer((record, hub_version, raw[96:] or None))
 
 
 def read_receipt(fields: Mapping[str, Any], *, at: str = "line") -> bytes | None:
@@ -166,7 +168,7 @@ def _body(record: StoredRecord) -> str:
 
 # A line as `_body` writes it, but for the texts of data and meta: those may be long, and a pattern
 # takes a hundred times the memory of what is escaped in them.
-_TEXT, _NUMBER, _HEX = r'"([^"\\\x00-\x1f]*+)"', "(0|[1-9][0-9]{0,18})", '"([0-9a-f]{64})"'
+_TEXT, _NUMBER, _HEX = r'"([^"\\\x00-\x1f]*+)"', "(0|[1-9][0-9]{0,18})", '"(.{64})"'
 _HEAD = re.compile(
     rf'\{{"record":\{{"id":{_TEXT},"stream":{_TEXT},"type":{_TEXT},"schema":{_NUMBER}'
     rf',"register":{_TEXT},"origin":{_TEXT},"correlation":{_TEXT},"causation":(?:null|{_TEXT})'

@@ -47,6 +47,7 @@ NOT_CARRIED = frozenset(
         "test_a_page_says_up_to_where_nothing_is_unconfirmed",
         "test_a_piece_of_history_is_taken_in_and_the_cursor_is_behind_it",
         "test_a_piece_of_thousands_is_one_request",
+        "test_a_piece_that_has_a_record_twice_stores_it_once",
         "test_a_piece_that_begins_elsewhere_is_refused_and_leaves_nothing",
         "test_a_piece_that_changes_no_orphan_leaves_snapshots",
         "test_a_piece_without_records_makes_the_state_at_the_beginning",

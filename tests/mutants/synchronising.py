@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import MEMORY, Mutant
+from tests.mutants.mutant import MEMORY, SQLITE, Mutant
 
 EDGE = "sync/edge.py"
 FORWARDING = "sync/forwarding.py"
@@ -45,6 +45,7 @@ RELATED = seeds(464, 499)
 """With an edge that wants what is in a relation, also of such streams."""
 
 ROUNDS = "tests/sync/test_rounds.py::"
+TWICE = "test_a_piece_that_has_a_record_twice_stores_it_once"
 LOST_BEFORE = "test_nobody_is_told_that_he_has_appended_what_the_hub_has_lost_before_it_came"
 SYNCING = "tests/sync/test_syncing.py::"
 
@@ -254,6 +255,38 @@ SYNCHRONISING = [
         FIRST,
     ),
     Mutant(
+        "all of it is new",
+        "a piece in which something is known is not taken in as a new one",
+        SEQUENCER,
+        "and self._known.keys().isdisjoint(ids)",
+        "and self._known is not ids",
+        FIRST,
+    ),
+    Mutant(
+        "each of it comes once",
+        "a piece that has a record twice is not taken in as one that has each once",
+        SEQUENCER,
+        "len(ids) == len(records) and",
+        "ids is not records and",
+        (f"{MEMORY}{TWICE}", f"{SQLITE}{TWICE}"),
+    ),
+    Mutant(
+        "orphans that were known",
+        "what was stored before it was an orphan is one where the upstream says so",
+        "adapters/sqlite/writing.py",
+        "if len(new) < len(entries):",
+        "if len(new) > len(entries):",
+        (SQLITE + "test_what_the_upstream_has_as_an_orphan_now_is_one_and_back",),
+    ),
+    Mutant(
+        "orphans that are new",
+        "what comes as an orphan is one",
+        "adapters/sqlite/writing.py",
+        "if orphaned or any(row.flags & ORPHAN for row in sequencer.rows):",
+        "if orphaned:",
+        (SQLITE + "test_an_orphan_takes_no_version_no_register_and_is_in_no_fold",),
+    ),
+    Mutant(
         "another event of the same id",
         "an event is not taken for another one that has its id",
         SEQUENCER,
@@ -265,16 +298,16 @@ SYNCHRONISING = [
         "pulled is hydrated",
         "what was born elsewhere is hydrated",
         SEQUENCER,
-        "flags = HYDRATED if record.origin != own else HYDRATED | RETURNED",
-        "flags = 0 if record.origin != own else HYDRATED | RETURNED",
+        "(HYDRATED if record.origin != own else HYDRATED | RETURNED) |",
+        "(0 if record.origin != own else HYDRATED | RETURNED) |",
         FIRST,
     ),
     Mutant(
         "given back is known as that",
         "an effect that a restored ledger forgot is not lost",
         SEQUENCER,
-        "flags = HYDRATED if record.origin != own else HYDRATED | RETURNED",
-        "flags = HYDRATED",
+        "(HYDRATED if record.origin != own else HYDRATED | RETURNED) |",
+        "HYDRATED |",
         FIRST,
     ),
     Mutant(
@@ -289,8 +322,8 @@ SYNCHRONISING = [
         "stamps of others",
         "what is made after another event was read is created after it",
         SEQUENCER,
-        "                self._clock,\n                created,\n",
-        "                self._clock,\n                self._clock,\n",
+        "clock, created, node=node, now_ms=now_ms, max_offset_ms=max_offset_ms",
+        "clock, clock, node=node, now_ms=now_ms, max_offset_ms=max_offset_ms",
         FIRST,
     ),
     Mutant(
@@ -337,8 +370,8 @@ SYNCHRONISING = [
         "receipts are kept",
         "what the hub gave with an event is known after it has lost it",
         TAKING,
-        "return Entry(record.id, record.position, version, record.flags, receipt)",
-        "return Entry(record.id, record.position, version, record.flags, None)",
+        "_as_entry((record.id, record.position, version, record.flags, receipt, False))",
+        "_as_entry((record.id, record.position, version, record.flags, None, False))",
         FIRST,
     ),
     Mutant(

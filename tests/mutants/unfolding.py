@@ -96,8 +96,16 @@ UNFOLDED = [
         "handlers have an event once",
         "handlers of all do not see the old record and the new one",
         "core/sequencer.py",
-        "        if others:\n            flags |= RESTAMPED\n",
+        "                if others:\n                    flags |= RESTAMPED\n",
         "",
+        (MEMORY + _ONE_OF_AN_EVENT, *STAMPING),
+    ),
+    Mutant(
+        "what was stamped anew is seen among many",
+        "a piece with a record that was stamped anew is not taken for one without",
+        "core/aliases.py",
+        'return _MARK not in "".join(ids)',
+        "return True",
         (MEMORY + _ONE_OF_AN_EVENT, *STAMPING),
     ),
     Mutant(

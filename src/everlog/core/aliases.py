@@ -43,6 +43,14 @@ def first_id(record: Named) -> str:
     return id
 
 
+def none_is_anew(ids: Iterable[str]) -> bool:
+    """Whether beyond doubt none of these ids is that of a record which was stamped anew.
+
+    So it is nearly always, and one look at all of them tells.
+    """
+    return _MARK not in "".join(ids)
+
+
 def can_be_anew(record: Named) -> bool:
     """Whether there is room in an id for what tells that it is not the first."""
     return len(first_id(record).encode()) + _SUFFIX <= MAX_NAME_BYTES

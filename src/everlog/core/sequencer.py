@@ -14,7 +14,15 @@ from functools import lru_cache
 from types import NoneType
 from typing import NamedTuple, TypeAlias, overload
 
-from everlog.core.aliases import Event, by_event, event_of, first_id, id_anew, replaced_by
+from everlog.core.aliases import (
+    Event,
+    by_event,
+    event_of,
+    first_id,
+    id_anew,
+    none_is_anew,
+    replaced_by,
+)
 from everlog.core.chain import (
     GENESIS,
     HASH_BYTES,
@@ -32,7 +40,7 @@ from everlog.core.portable import is_canonical
 from everlog.core.record import StoredRecord, as_record, computed_hash, with_content_of
 from everlog.core.stamp import Clock, is_stamp, stamp_behind, stamps_after
 from everlog.core.stream import ANY, MAX_NAME_BYTES, Expectation, check_name, require
-from everlog.core.taking import Judged, Mark, Take, Taken
+from everlog.core.taking import Judged, Mark, Take, Taken, as_judged
 from everlog.core.upcasting import MAX_SCHEMA
 from everlog.errors import (
     ClockAhead,
@@ -271,11 +279,49 @@ class Sequencer:
     def _take(self, request: Take) -> Taken:
         arrivals = self._arrivals()
         aliases = self._aliases(request.records)
+        flags = self._flags_of(request)
+        refilled: dict[str, StoredRecord] = {}
+        if request.link is not None and aliases is None and self._are_new(request.records):
+            # Nearly always, where much comes: none of them needs to be looked at by itself.
+            rows = arrivals.add_all(request.records, flags, max_offset_ms=None, aliases=None)
+            judged = [as_judged((row[2], "accepted", row[0], "")) for row in rows]
+        else:
+            judged = self._judge(request, arrivals, flags, aliases, refilled)
+        self._adopt(arrivals)
+        self._replace(request.records, aliases)
+        self._known.update(refilled)
+        self.refilled += refilled.values()
+        return Taken(tuple(judged), tuple(arrivals.rows))
+
+    def _flags_of(self, request: Take) -> list[int]:
+        """Returns what is known of the flags of records before they are placed."""
+        own, linked = self._identity.ledger, request.link is not None
+        kept = ORPHAN if linked else 0
+        return [
+            (HYDRATED if record.origin != own else HYDRATED | RETURNED) | record.flags & kept
+            for record in request.records
+        ]
+
+    def _are_new(self, records: Sequence[StoredRecord]) -> bool:
+        """Whether the ids of some records are none that is here, and each comes once."""
+        ids = {record.id for record in records}
+        return len(ids) == len(records) and self._known.keys().isdisjoint(ids)
+
+    def _judge(
+        self,
+        request: Take,
+        arrivals: _Arrivals,
+        flags: Sequence[int],
+        aliases: Aliases | None,
+        refilled: dict[str, StoredRecord],
+    ) -> list[Judged]:
+        """Places records one by one, as each of them may be something of its own.
+
+        `refilled`: gets the tombstones that have their content again, by id.
+        """
         judged: list[Judged] = []
         stopped: set[str] = set()
-        own, vouched, linked = self._identity.ledger, request.vouched, request.link is not None
-        strict = request.strict
-        refilled: dict[str, StoredRecord] = {}
+        vouched, linked, strict = request.vouched, request.link is not None, request.strict
         for index, record in enumerate(request.records):
             id, stream = record.id, record.stream
             if stream in stopped:
@@ -283,10 +329,8 @@ class Sequencer:
                 continue
             present = arrivals.find(id)
             if present is None:
-                flags = HYDRATED if record.origin != own else HYDRATED | RETURNED
-                if linked:
-                    flags |= record.flags & ORPHAN
-                elif strict and stream.startswith(strict):
+                own_flags = flags[index]
+                if not linked and strict and stream.startswith(strict):
                     if id not in vouched:
                         reason = "only this ledger appends to its stream"
                         judged.append(Judged(id, "rejected", None, reason))
@@ -294,10 +338,12 @@ class Sequencer:
                         continue
                     version = request.versions[index] if request.versions else None
                     if version != arrivals.version(stream) + 1:
-                        flags |= ORPHAN
+                        own_flags |= ORPHAN
                 bound_ms = None if linked or id in vouched else request.max_offset_ms
                 try:
-                    present = arrivals.add(record, flags, max_offset_ms=bound_ms, aliases=aliases)
+                    present = arrivals.add(
+                        record, own_flags, max_offset_ms=bound_ms, aliases=aliases
+                    )
                 except ClockAhead as error:
                     judged.append(Judged(id, "clock_ahead", None, str(error)))
                     stopped.add(stream)
@@ -311,16 +357,12 @@ class Sequencer:
                 judged.append(Judged(id, "tampered", None, "another event here has its id"))
                 if not linked:
                     stopped.add(stream)
-        self._adopt(arrivals)
-        self._replace(request.records, aliases)
-        self._known.update(refilled)
-        self.refilled += refilled.values()
-        return Taken(tuple(judged), tuple(arrivals.rows))
+        return judged
 
     def _aliases(self, records: Sequence[StoredRecord]) -> Aliases | None:
         """Returns the records here of the events of others; None if none has several, as a rule."""
         known = self._known.values()
-        if all(first_id(record) == record.id for each in (records, known) for record in each):
+        if none_is_anew([*self._known, *[record.id for record in records]]):
             return None
         return by_event(known)
 
@@ -462,61 +504,84 @@ class _Arrivals:
 
         `aliases`: gets it.
         """
-        # On the path of every record that comes from elsewhere, as `_append` is of those of here.
-        # fmt: off
-        (
-            _, _, id, stream, type_, schema, register_, origin, correlation, causation,
-            created, _, _, nonce, data, meta, hash, _,
-        ) = record
-        # fmt: on
-        try:
-            recorded = stamp_behind(
-                self._clock,
-                created,
-                node=self._node,
-                now_ms=self._now_ms,
-                max_offset_ms=max_offset_ms,
-            )
-        except ClockAhead as error:
-            raise ClockAhead(
-                f"record {id}", ahead_ms=error.ahead_ms, max_offset_ms=error.max_offset_ms
-            ) from None
-        others = [] if aliases is None else aliases.setdefault(event_of(record), [])
-        if others:
-            flags |= RESTAMPED
-        order = (created, id)
-        # An orphan does not count: it takes no version, and outdates nothing.
-        counts = not flags & ORPHAN
-        version = self.version(stream) + counts
-        if others:
-            counts = counts and all(order < other.order for other in others)
-        self.versions[stream] = version
-        register = (stream, register_)
-        newest = self.newest
-        if register not in newest:
-            newest[register] = self._find_newest(*register)
-        before = newest[register]
-        if before is not None and before > order:
-            flags |= OUTDATED
-        elif counts:
-            newest[register] = order
-        position = self._position + 1
-        chain = link(self._chain, hash, version=version, flags=flags)
-        # fmt: off
-        row = as_record((
-            position, version, id, stream, type_, schema, register_, origin, correlation,
-            causation, created, recorded, flags, nonce, data, meta, hash, chain,
-        ))
-        # fmt: on
-        if order < self._last:
-            self.late.add(position)
-        else:
-            self._last = order
-        self._position, self._chain, self._clock = position, chain, recorded
-        self.rows.append(row)
-        self.here[id] = row
-        others.append(row)
+        [row] = self.add_all((record,), (flags,), max_offset_ms=max_offset_ms, aliases=aliases)
         return row
+
+    def add_all(
+        self,
+        records: Sequence[StoredRecord],
+        all_flags: Sequence[int],
+        *,
+        max_offset_ms: int | None,
+        aliases: Aliases | None,
+    ) -> list[StoredRecord]:
+        """Returns records as they will stand here, of which none is here.
+
+        Raises `ClockAhead` at the first that is: it and those behind it are not placed.
+
+        `aliases`: gets them.
+        """
+        # On the path of every record that comes from elsewhere, as `_append` is of those of here.
+        node, now_ms, find_newest = self._node, self._now_ms, self._find_newest
+        versions, versions_before = self.versions, self._versions_before
+        newest, here = self.newest, self.here
+        position, chain, clock, last = self._position, self._chain, self._clock, self._last
+        rows: list[StoredRecord] = []
+        try:
+            for record, flags in zip(records, all_flags, strict=True):
+                # fmt: off
+                (
+                    _, _, id, stream, type_, schema, register_, origin, correlation, causation,
+                    created, _, _, nonce, data, meta, hash, _,
+                ) = record
+                # fmt: on
+                try:
+                    clock = stamp_behind(
+                        clock, created, node=node, now_ms=now_ms, max_offset_ms=max_offset_ms
+                    )
+                except ClockAhead as error:
+                    raise ClockAhead(
+                        f"record {id}", ahead_ms=error.ahead_ms, max_offset_ms=error.max_offset_ms
+                    ) from None
+                others = [] if aliases is None else aliases.setdefault(event_of(record), [])
+                if others:
+                    flags |= RESTAMPED
+                order = (created, id)
+                # An orphan does not count: it takes no version, and outdates nothing.
+                counts = not flags & ORPHAN
+                version = versions.get(stream)
+                if version is None:
+                    version = versions_before.get(stream, 0)
+                versions[stream] = version = version + counts
+                if others:
+                    counts = counts and all(order < other.order for other in others)
+                register = (stream, register_)
+                if register not in newest:
+                    newest[register] = find_newest(*register)
+                before = newest[register]
+                if before is not None and before > order:
+                    flags |= OUTDATED
+                elif counts:
+                    newest[register] = order
+                position += 1
+                chain = link(chain, hash, version=version, flags=flags)
+                # fmt: off
+                row = as_record((
+                    position, version, id, stream, type_, schema, register_, origin, correlation,
+                    causation, created, clock, flags, nonce, data, meta, hash, chain,
+                ))
+                # fmt: on
+                if order < last:
+                    self.late.add(position)
+                else:
+                    last = order
+                rows.append(row)
+                here[id] = row
+                others.append(row)
+        finally:
+            self._position, self._chain, self._clock, self._last = position, chain, clock, last
+            self.rows += rows
+        return rows
 
 
 def retried(
@@ -576,8 +641,14 @@ def first_ids_of(requests: Iterable[Placing]) -> list[str]:
 
     Those are of interest that have `everlog.core.aliases.aliases_between`.
     """
-    taken = (request.records for request in requests if not isinstance(request, Append))
-    return list({first_id(record): None for records in taken for record in records})
+    taken = [
+        record
+        for request in requests
+        if not isinstance(request, Append)
+        for record in request.records
+    ]
+    ids = [record.id for record in taken]
+    return list(dict.fromkeys(ids if none_is_anew(ids) else map(first_id, taken)))
 
 
 def streams_of(requests: Iterable[Placing]) -> list[str]:
@@ -631,16 +702,27 @@ def check_record(record: StoredRecord) -> int:
     """Returns how many bytes a record that can be stored as it is has; raises `InvalidInput`."""
     if not _is_plain(record):
         _check_each_kind(record)
-    if not is_stamp(record.created) or record.created > LAST_STAMP:
-        raise TamperedRecord(record.id, f"created {record.created!r} is no stamp to go on from")
-    size = check_size(record.type, record.data, record.meta)
-    if not is_canonical(record.data, at="data"):
-        raise TamperedRecord(record.id, "its data is not in canonical form")
-    meta = record.meta
+    # fmt: off
+    (
+        _, _, id, stream, type_, schema, register, origin, correlation, causation,
+        created, _, _, nonce, data, meta, hash, _,
+    ) = record
+    # fmt: on
+    if not is_stamp(created) or created > LAST_STAMP:
+        raise TamperedRecord(id, f"created {created!r} is no stamp to go on from")
+    size = check_size(type_, data, meta)
+    if not is_canonical(data, at="data"):
+        raise TamperedRecord(id, "its data is not in canonical form")
     if not (_is_canonical_meta(meta) if len(meta) < _SHORT else is_canonical(meta, at="meta")):
-        raise TamperedRecord(record.id, "its meta is not in canonical form")
-    if computed_hash(record) != record.hash:
-        raise TamperedRecord(record.id, "its content does not match its hash")
+        raise TamperedRecord(id, "its meta is not in canonical form")
+    # fmt: off
+    computed = hash_of(
+        id, stream, type_, schema, register, origin, correlation, causation, created,
+        nonce, data, meta,
+    )
+    # fmt: on
+    if computed != hash:
+        raise TamperedRecord(id, "its content does not match its hash")
     return size
 
 

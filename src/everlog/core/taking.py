@@ -9,8 +9,9 @@ has yet to be offered.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
 from everlog.core.aliases import can_be_anew
@@ -111,6 +112,13 @@ class Judged(NamedTuple):
     """Its position here, if it is stored."""
     reason: str = ""
     """Why it is not, in words."""
+
+
+as_judged: Callable[[tuple[str, Verdict, int | None, str]], Judged] = partial(
+    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
+    Judged,
+)
+"""What became of one of very many records, from a tuple of all fields: as `as_record`."""
 
 
 class Taken(NamedTuple):
@@ -317,6 +325,12 @@ class Entry(NamedTuple):
     """Whether the upstream has it and does not give it. A receipt that it has given once stays."""
 
 
+_as_entry: Callable[[tuple[object, ...]], Entry] = partial(
+    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
+    Entry,
+)
+
+
 def noted(take: Take, taken: Taken, *, now_ms: int) -> tuple[list[Entry], list[Held]]:
     """Returns what a piece of history adds to the copy, and what of it could not be stored."""
     assert take.link is not None
@@ -339,7 +353,7 @@ def noted(take: Take, taken: Taken, *, now_ms: int) -> tuple[list[Entry], list[H
 def _entry_of(record: StoredRecord, receipt: bytes | None) -> Entry:
     # An orphan has no place that it could have again.
     version = 0 if record.flags & ORPHAN else record.version
-    return Entry(record.id, record.position, version, record.flags, receipt)
+    return _as_entry((record.id, record.position, version, record.flags, receipt, False))
 
 
 def as_json(record: StoredRecord) -> str:

@@ -244,8 +244,8 @@ SELECT_BY_IDS = (
 )
 # The other records of events, by how the ids of each begin and end.
 SELECT_ALIASES = (
-    "SELECT " + _OF_R + " FROM json_each(?) AS j CROSS JOIN records AS r "  # noqa: S608 - fixed text
-    "WHERE r.id > json_extract(j.value, '$[0]') AND r.id < json_extract(j.value, '$[1]')"
+    "SELECT " + _OF_R + " FROM json_each(?1) AS j CROSS JOIN records AS r "  # noqa: S608 - fixed text
+    "WHERE r.id > j.value || ?2 AND r.id < j.value || ?3"
 )
 # Completed in `reading` by the conditions and the order of a selection.
 SELECT_BETWEEN = (

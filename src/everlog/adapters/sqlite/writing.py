@@ -236,7 +236,7 @@ class Writer:
             return outcomes, []
         if sequencer.rows:
             self._store(sequencer)
-        if any(isinstance(request, Take) for request in placing):
+        if orphaned or any(row.flags & ORPHAN for row in sequencer.rows):
             # As the upstream said last that has them, or as they were judged here.
             judged = [(row, orphaned.get(row.id, row.flags & ORPHAN)) for row in sequencer.rows]
             orphans = [(row.position, None) for row, is_one in judged if is_one]
@@ -339,8 +339,8 @@ class Writer:
         try:
             head, known, versions = look([*dict.fromkeys([*ids, *firsts])], streams)
             if firsts:
-                between = json.dumps([aliases_between(first) for first in firsts])
-                found = self._connection.execute(schema.SELECT_ALIASES, (between,))
+                wanted = (json.dumps(firsts), *aliases_between(""))
+                found = self._connection.execute(schema.SELECT_ALIASES, wanted)
                 known |= _by_id(found.fetchall())
             if not is_stamp(head.clock):
                 raise TypeError("the ledger's clock is no stamp")
@@ -399,10 +399,10 @@ class Writer:
         entries, held = noted(request, taken, now_ms=self._now_ms())
         new = {record.id for record in taken.new}
         note(self._connection, state, entries, held)
-        changed += judge_orphans(
-            self._connection, [entry for entry in entries if entry.id not in new]
-        )
-        orphaned.update({entry.id: entry.flags & ORPHAN for entry in entries})
+        if len(new) < len(entries):  # what is new is judged by its own flags
+            known = [entry for entry in entries if entry.id not in new]
+            changed += judge_orphans(self._connection, known)
+            orphaned.update({entry.id: entry.flags & ORPHAN for entry in entries})
         return taken
 
     def _upstream(self, name: str) -> UpstreamState | None:

@@ -493,6 +493,21 @@ class Synchronising(Contract):
         assert await offered(scene.ledger) == []
         assert await scene.ledger.check() == []
 
+    @contract_test
+    async def test_a_piece_that_has_a_record_twice_stores_it_once(self, scene: Scene) -> None:
+        hub = History()
+        hub.append("1", "2")
+        hub.records.append(hub.records[0]._replace(position=3))  # as no hub of ours would
+        taken = await take(scene.ledger, hub.piece())
+        assert taken.judged == (
+            Judged("1", "accepted", 1),
+            Judged("2", "accepted", 2),
+            Judged("1", "duplicate", 1),
+        )
+        assert ids_of(await scene.rows()) == ids_of(taken.new) == ["1", "2"]
+        assert await offered(scene.ledger) == []
+        assert await scene.ledger.check() == []
+
     # --- what cannot be stored ---
 
     @contract_test

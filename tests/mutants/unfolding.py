@@ -104,8 +104,8 @@ UNFOLDED = [
         "what was stamped anew is seen among many",
         "a piece with a record that was stamped anew is not taken for one without",
         "core/aliases.py",
-        'return _MARK not in "".join(ids)',
-        "return True",
+        'return _MARK not in "".join(ids) or all(',
+        'return "" in "".join(ids) or all(',
         (MEMORY + _ONE_OF_AN_EVENT, *STAMPING),
     ),
     Mutant(

@@ -43,12 +43,11 @@ def first_id(record: Named) -> str:
     return id
 
 
-def none_is_anew(ids: Iterable[str]) -> bool:
-    """Whether beyond doubt none of these ids is that of a record which was stamped anew.
-
-    So it is nearly always, and one look at all of them tells.
-    """
-    return _MARK not in "".join(ids)
+def none_is_anew(records: Sequence[Named]) -> bool:
+    """Whether none of these records was stamped anew: so it is nearly always."""
+    # One look at all of them tells, unless somebody has the mark in an id for a reason of his own.
+    ids = [record.id for record in records]
+    return _MARK not in "".join(ids) or all(first_id(record) == record.id for record in records)
 
 
 def can_be_anew(record: Named) -> bool:

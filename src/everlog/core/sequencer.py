@@ -295,12 +295,11 @@ class Sequencer:
 
     def _flags_of(self, request: Take) -> list[int]:
         """Returns what is known of the flags of records before they are placed."""
-        own, linked = self._identity.ledger, request.link is not None
-        kept = ORPHAN if linked else 0
-        return [
-            (HYDRATED if record.origin != own else HYDRATED | RETURNED) | record.flags & kept
-            for record in request.records
-        ]
+        own, records = self._identity.ledger, request.records
+        flags = [HYDRATED if record.origin != own else HYDRATED | RETURNED for record in records]
+        if request.link is None:
+            return flags
+        return [born | record.flags & ORPHAN for born, record in zip(flags, records, strict=True)]
 
     def _are_new(self, records: Sequence[StoredRecord]) -> bool:
         """Whether the ids of some records are none that is here, and each comes once."""
@@ -361,10 +360,8 @@ class Sequencer:
 
     def _aliases(self, records: Sequence[StoredRecord]) -> Aliases | None:
         """Returns the records here of the events of others; None if none has several, as a rule."""
-        known = self._known.values()
-        if none_is_anew([*self._known, *[record.id for record in records]]):
-            return None
-        return by_event(known)
+        known = list(self._known.values())
+        return None if none_is_anew(records) and none_is_anew(known) else by_event(known)
 
     def _replace(self, records: Sequence[StoredRecord], aliases: Aliases | None) -> None:
         """Notes of the events of some records which of their records no fold has."""
@@ -453,7 +450,7 @@ class Sequencer:
 
 
 class _Arrivals:
-    """Records from elsewhere, placed one by one; the sequencer takes over what comes of it."""
+    """Records from elsewhere, as they are placed; the sequencer takes over what comes of it."""
 
     def __init__(
         self,
@@ -517,7 +514,8 @@ class _Arrivals:
     ) -> list[StoredRecord]:
         """Returns records as they will stand here, of which none is here.
 
-        Raises `ClockAhead` at the first that is: it and those behind it are not placed.
+        Raises `ClockAhead` at the first that is stamped too far ahead: it is not placed, nor are
+        those behind it.
 
         `aliases`: gets them.
         """
@@ -647,8 +645,9 @@ def first_ids_of(requests: Iterable[Placing]) -> list[str]:
         if not isinstance(request, Append)
         for record in request.records
     ]
-    ids = [record.id for record in taken]
-    return list(dict.fromkeys(ids if none_is_anew(ids) else map(first_id, taken)))
+    if none_is_anew(taken):
+        return list({record.id: None for record in taken})
+    return list({first_id(record): None for record in taken})
 
 
 def streams_of(requests: Iterable[Placing]) -> list[str]:

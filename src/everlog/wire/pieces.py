@@ -137,7 +137,7 @@ def read_piece(body: bytes, *, most_records: int = MAX_PIECE) -> Pulled:
     """Returns the piece that a whole NDJSON answer holds; raises `InvalidMessage`."""
     reader = PieceReader(most_records=most_records)
     found: Pulled | None = None
-    # Nearly always, and then it is decoded at once.
+    # It is ASCII nearly always, and then decoded at once.
     lines = body.decode().split("\n") if body.isascii() else body.split(b"\n")
     for line in lines[:-1]:
         if found is not None:

@@ -167,7 +167,8 @@ def _body(record: StoredRecord) -> str:
 
 
 # A line as `_body` writes it, but for the texts of data and meta: those may be long, and a pattern
-# takes a hundred times the memory of what is escaped in them.
+# takes a hundred times the memory of what is escaped in them. Whether it is hex, `read_line` finds
+# out for all of it at once.
 _TEXT, _NUMBER, _HEX = r'"([^"\\\x00-\x1f]*+)"', "(0|[1-9][0-9]{0,18})", '"(.{64})"'
 _HEAD = re.compile(
     rf'\{{"record":\{{"id":{_TEXT},"stream":{_TEXT},"type":{_TEXT},"schema":{_NUMBER}'

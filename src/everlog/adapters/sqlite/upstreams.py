@@ -236,9 +236,9 @@ def judge_orphans(connection: sqlite3.Connection, entries: Sequence[Entry]) -> l
     """
     if not entries:
         return []
-    ids = json.dumps([entry.id for entry in entries])
-    rows = connection.execute(schema.SELECT_ORPHANED, (ids,)).fetchall()
     wanted = {entry.id: bool(entry.flags & ORPHAN) for entry in entries}
+    # Each once, also where a piece has one twice.
+    rows = connection.execute(schema.SELECT_ORPHANED, (json.dumps(list(wanted)),)).fetchall()
     changed = [(position,) for id, position, is_one in rows if wanted[id] and not is_one]
     ended = [(position,) for id, position, is_one in rows if is_one and not wanted[id]]
     connection.executemany(schema.INSERT_UNFOLDED, [(*each, None) for each in changed])

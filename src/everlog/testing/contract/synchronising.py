@@ -508,6 +508,18 @@ class Synchronising(Contract):
         assert await offered(scene.ledger) == []
         assert await scene.ledger.check() == []
 
+    @contract_test
+    async def test_a_known_record_that_comes_twice_as_an_orphan_is_one(self, scene: Scene) -> None:
+        hub = History()
+        [record] = hub.append("1")
+        await take(scene.ledger, Take((record,)))
+        first = record._replace(flags=ORPHAN)
+        hub.records[:] = [first, first._replace(position=2)]
+        taken = await take(scene.ledger, hub.piece())
+        assert taken == Taken((Judged("1", "duplicate", 1), Judged("1", "duplicate", 1)), ())
+        assert ids_of(await scene.ledger.upstreams.orphans(after=0, size=9)) == ["1"]
+        assert await scene.ledger.check() == []
+
     # --- what cannot be stored ---
 
     @contract_test

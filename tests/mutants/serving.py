@@ -40,7 +40,7 @@ SERVING = [
     Mutant(
         "the scope of a pull",
         "history is given within the patterns of a token",
-        "server/answering.py",
+        "server/edges.py",
         "        check_scope(asking.caller, scope)\n        ledger = ",
         "        ledger = ",
         (PROBES, MATRIX + "test_each_role_is_answered_by_each_route_as_the_matrix_says"),
@@ -48,9 +48,9 @@ SERVING = [
     Mutant(
         "the scope of a read",
         "records are read within the patterns of a token",
-        "server/answering.py",
-        "check_selection(caller, selection, await self._members(caller.pull))",
-        "await self._members(caller.pull)",
+        "server/readers.py",
+        "check_selection(caller, selection, await members_of(self._ledger, caller.pull))",
+        "await members_of(self._ledger, caller.pull)",
         (PROBES, SECRETS + "test_a_page_that_is_sent_back_changed_is_judged_anew"),
     ),
     Mutant(
@@ -64,7 +64,7 @@ SERVING = [
     Mutant(
         "the scope of ids",
         "an event that is not for who asks is not found by its id",
-        "server/answering.py",
+        "server/readers.py",
         "if record is not None and not may_see(pull, record.stream, record.type, members):",
         "if record is None:",
         (
@@ -91,7 +91,7 @@ SERVING = [
     Mutant(
         "the ledger of a token",
         "a token writes for one ledger, so nobody writes in the name of another",
-        "server/answering.py",
+        "server/edges.py",
         "if caller.ledger is not None and caller.ledger != ledger:",
         'if caller.ledger == "":',
         (MATRIX + "test_a_token_belongs_to_the_ledger_that_comes_first",),
@@ -99,7 +99,7 @@ SERVING = [
     Mutant(
         "the scope in a cursor",
         "a cursor of another scope is refused: what that left out would be missing",
-        "server/answering.py",
+        "server/edges.py",
         "if cursor.mark != BEGINNING and cursor.scope_id not in (None, given):",
         'if cursor.scope_id == "":',
         (
@@ -190,7 +190,7 @@ SERVING = [
     Mutant(
         "the epoch of what is kept",
         "a piece from before another epoch is not taken for one of it",
-        "server/answering.py",
+        "server/edges.py",
         'W/"{pulled.end.chain.hex()}.{pulled.epoch}"',
         'W/"{pulled.end.chain.hex()}"',
         (ANSWERS + "test_a_piece_that_is_known_is_not_sent_again_until_another_epoch_has_begun",),
@@ -198,7 +198,7 @@ SERVING = [
     Mutant(
         "what is not stable",
         "what a fail-over can take back is not kept",
-        "server/answering.py",
+        "server/edges.py",
         " or pulled.end.position > pulled.stable:",
         ":",
         (ANSWERS + "test_what_is_below_the_head_may_be_kept_and_the_head_not",),

@@ -61,7 +61,7 @@ async def test_what_is_below_the_head_may_be_kept_and_the_head_not() -> None:
             other = await call(hub, "GET", "/v1/pull", query=query)
             assert (other.headers["cache-control"], other.headers.get("etag")) == ("no-store", None)
         # Nor what a fail-over could take back.
-        hub.answering.pieces = Pieces(store.as_hub(stable=0).pull, "", now_s=lambda: 0.0)
+        hub.answering.edges.pieces = Pieces(store.as_hub(stable=0).pull, "", now_s=lambda: 0.0)
         unstable = await call(hub, "GET", "/v1/pull", query="limit=1")
         assert unstable.headers["cache-control"] == "no-store"
 

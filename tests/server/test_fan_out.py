@@ -93,7 +93,7 @@ async def test_who_goes_does_not_take_the_piece_from_the_others() -> None:
             task.cancel()
         replies = await asyncio.gather(*calls[10:])
         assert {reply.status for reply in replies} == {200}
-        assert hub.answering.pieces.reads <= 20
+        assert hub.answering.edges.pieces.reads <= 20
 
 
 async def test_streams_have_a_limit_each_and_all_together() -> None:

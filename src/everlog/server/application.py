@@ -28,9 +28,11 @@ from everlog.errors import (
     StoreClosed,
     TooBusy,
 )
+from everlog.server.accepting import accepted
 from everlog.server.access import ANYBODY, Caller
-from everlog.server.answering import Answering, accepted, event_of
+from everlog.server.answering import Answering
 from everlog.server.asking import Asking, Bodies, Gone, Turned, headers_of, turned
+from everlog.server.edges import event_of
 from everlog.server.limits import Limits
 from everlog.server.rates import Rates
 from everlog.server.routes import ROUTES, Needs, Route
@@ -141,7 +143,7 @@ class Application:
     async def close(self) -> None:
         """Stops, and lets go of everything but the store."""
         await self.answering.news.close()
-        await self.answering.pieces.close()
+        await self.answering.edges.pieces.close()
 
     def _turn_away(self, scope: Scope) -> Problem | None:
         size = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
@@ -168,7 +170,7 @@ class Application:
         return str(client[0]) if client else "?"
 
     def _route(self, route: Route) -> StarletteRoute:
-        answers: Answers = getattr(self.answering, route.name)
+        answers: Answers = self.answering.by_route[route.name]
         # In a stream's name a slash is as good as any other character.
         path = route.path.replace("{stream}", "{stream:path}")
         made = StarletteRoute(

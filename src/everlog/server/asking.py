@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope
@@ -21,6 +21,11 @@ from everlog.wire.json_text import MOST
 from everlog.wire.messages import Scope as EdgeScope
 from everlog.wire.problems import Problem, plain_problem, problem_of
 from everlog.wire.protocol import MAX_IDS
+
+T = TypeVar("T")
+
+IN_THREAD_BYTES = 64 * 1024
+"""A body of so many bytes is work for a thread."""
 
 
 class Turned(Exception):
@@ -219,3 +224,17 @@ def headers_of(scope: Scope) -> dict[str, str]:
     for name, value in scope["headers"]:
         found.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
     return found
+
+
+def check_scope_names(scope: EdgeScope) -> None:
+    """Raises `InvalidName` for what names no stream, relation or type."""
+    for kind, name in (("prefix", scope.prefix), ("relation", scope.relation)):
+        if name is not None:
+            check_name(kind, name)
+    for type in scope.types or ():
+        check_name("type", type)
+
+
+async def in_thread(body: bytes, read: Callable[[], T]) -> T:
+    """Returns what `read` makes of a body; of a large one in a thread."""
+    return await asyncio.to_thread(read) if len(body) > IN_THREAD_BYTES else read()

@@ -109,8 +109,8 @@ SEQUENCER = [
         "hash of an import",
         "an imported record must have the hash that its content gives",
         "core/sequencer.py",
-        "if computed != hash:",
-        "if len(computed) != len(hash):",
+        "if computed_hash(record) != record.hash:",
+        "if len(computed_hash(record)) != len(record.hash):",
         (
             MEMORY + "test_a_record_that_does_not_fit_its_hash_or_cannot_be_one_is_refused",
             "tests/core/test_sequencer.py::test_a_record_that_is_not_whole_is_refused",

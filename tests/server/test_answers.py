@@ -156,6 +156,15 @@ async def test_an_append_that_cannot_be_stored_is_refused_and_changes_nothing(
         assert await records_of(store) == []
 
 
+@pytest.mark.parametrize("path", ["/v1/pull", "/v1/read"])
+@pytest.mark.parametrize("name", ["prefix", "relation", "type"])
+async def test_a_scope_that_names_what_cannot_be_is_refused(path: str, name: str) -> None:
+    async with offered() as (_, hub):
+        for wrong in ("%00", "a%0Ab", "", "x" * 300):
+            reply = await call(hub, "GET", path, query=f"{name}={wrong}")
+            assert (reply.status, reply.code) == (422, "invalid_name"), wrong
+
+
 async def test_data_that_is_text_is_put_into_the_form_that_is_hashed() -> None:
     async with offered() as (store, hub):
         await append(hub, event("a-1", data='{ "b": 1.0, "a": 2 }', meta='{"x": 1}'))

@@ -23,6 +23,8 @@ else:
 
     E_co = TypeVar("E_co", covariant=True)
 
+NamedT = TypeVar("NamedT", bound=tuple[Any, ...])
+
 
 class StoredRecord(NamedTuple):
     """A record as the ledger keeps it: the stored text, nothing decoded.
@@ -75,12 +77,20 @@ def content_length(records: Sequence[StoredRecord]) -> int:
     return sum(map(len, map(DATA, records))) + sum(map(len, map(META, records)))
 
 
-as_record: Callable[[tuple[object, ...]], StoredRecord] = partial(
-    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
-    StoredRecord,
-)
-"""The record of a tuple of all fields: `StoredRecord._make`, without the call of a Python function
-for each of very many."""
+def made_of_all(kind: type[NamedT]) -> Callable[[tuple[object, ...]], NamedT]:
+    """Returns what makes a named tuple out of a tuple of all its fields.
+
+    As its `_make`, without the call of a Python function for each of very many.
+    """
+    make: Callable[[tuple[object, ...]], NamedT] = partial(
+        tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
+        kind,
+    )
+    return make
+
+
+as_record = made_of_all(StoredRecord)
+"""The record of a tuple of all fields."""
 
 
 def tombstone_of(record: StoredRecord) -> StoredRecord:

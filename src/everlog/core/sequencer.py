@@ -701,27 +701,16 @@ def check_record(record: StoredRecord) -> int:
     """Returns how many bytes a record that can be stored as it is has; raises `InvalidInput`."""
     if not _is_plain(record):
         _check_each_kind(record)
-    # fmt: off
-    (
-        _, _, id, stream, type_, schema, register, origin, correlation, causation,
-        created, _, _, nonce, data, meta, hash, _,
-    ) = record
-    # fmt: on
-    if not is_stamp(created) or created > LAST_STAMP:
-        raise TamperedRecord(id, f"created {created!r} is no stamp to go on from")
-    size = check_size(type_, data, meta)
-    if not is_canonical(data, at="data"):
-        raise TamperedRecord(id, "its data is not in canonical form")
+    if not is_stamp(record.created) or record.created > LAST_STAMP:
+        raise TamperedRecord(record.id, f"created {record.created!r} is no stamp to go on from")
+    size = check_size(record.type, record.data, record.meta)
+    if not is_canonical(record.data, at="data"):
+        raise TamperedRecord(record.id, "its data is not in canonical form")
+    meta = record.meta
     if not (_is_canonical_meta(meta) if len(meta) < _SHORT else is_canonical(meta, at="meta")):
-        raise TamperedRecord(id, "its meta is not in canonical form")
-    # fmt: off
-    computed = hash_of(
-        id, stream, type_, schema, register, origin, correlation, causation, created,
-        nonce, data, meta,
-    )
-    # fmt: on
-    if computed != hash:
-        raise TamperedRecord(id, "its content does not match its hash")
+        raise TamperedRecord(record.id, "its meta is not in canonical form")
+    if computed_hash(record) != record.hash:
+        raise TamperedRecord(record.id, "its content does not match its hash")
     return size
 
 

@@ -110,7 +110,7 @@ def stamp_behind(
     What a `receive` and a `tick` would give, on the path of every record that comes from elsewhere;
     as in `stamps_after`, the clock is that of `node`. Raises as those two.
     """
-    if type(stamp) is not str or _STAMP(stamp) is None:
+    if not is_stamp(stamp):
         parse_stamp(stamp)  # says what is wrong
     if max_offset_ms is not None:
         _check_ahead(stamp, int(stamp[:12], 16), now_ms, max_offset_ms)

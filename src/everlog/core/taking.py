@@ -9,15 +9,14 @@ has yet to be offered.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
 from everlog.core.aliases import can_be_anew
 from everlog.core.chain import GENESIS, HYDRATED, ORPHAN
 from everlog.core.epoch import is_older
-from everlog.core.record import StoredRecord
+from everlog.core.record import StoredRecord, made_of_all
 from everlog.errors import CursorMoved, InvalidInput
 
 MAX_MARKS = 64
@@ -114,11 +113,8 @@ class Judged(NamedTuple):
     """Why it is not, in words."""
 
 
-as_judged: Callable[[tuple[str, Verdict, int | None, str]], Judged] = partial(
-    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
-    Judged,
-)
-"""What became of one of very many records, from a tuple of all fields: as `as_record`."""
+as_judged = made_of_all(Judged)
+"""What became of one of very many records."""
 
 
 class Taken(NamedTuple):
@@ -325,10 +321,7 @@ class Entry(NamedTuple):
     """Whether the upstream has it and does not give it. A receipt that it has given once stays."""
 
 
-_as_entry: Callable[[tuple[object, ...]], Entry] = partial(
-    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
-    Entry,
-)
+_as_entry = made_of_all(Entry)
 
 
 def noted(take: Take, taken: Taken, *, now_ms: int) -> tuple[list[Entry], list[Held]]:

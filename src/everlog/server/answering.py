@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 
 from everlog.server import openapi
 from everlog.server.asking import Asking, not_now
 from everlog.server.edges import Edges
-from everlog.server.limits import Limits
 from everlog.server.readers import Readers
 from everlog.server.sending import Answer
-from everlog.server.tokens import Tokens
 from everlog.sync.hub import Hub
 from everlog.wire.json_text import to_line
 from everlog.wire.messages import PROTOCOL
@@ -26,18 +23,12 @@ class Answering:
     def __init__(
         self,
         hub: Hub,
-        tokens: Tokens | None,
-        *,
-        secret: bytes | None,
-        limits: Limits,
-        monotonic_s: Callable[[], float],
+        edges: Edges,
+        readers: Readers,
     ) -> None:
         self._hub = hub
-        self.edges = edges = Edges(
-            hub, tokens, secret=secret, limits=limits, monotonic_s=monotonic_s
-        )
+        self.edges = edges
         self.news = edges.news
-        readers = Readers(hub.ledger, limits=limits)
         self._document = json.dumps(openapi.document(), separators=(",", ":")).encode()
         self._document_tag = f'"{hashlib.sha256(self._document).hexdigest()}"'
         self.by_route = {

@@ -32,9 +32,10 @@ from everlog.server.accepting import accepted
 from everlog.server.access import ANYBODY, Caller
 from everlog.server.answering import Answering
 from everlog.server.asking import Asking, Bodies, Gone, Turned, headers_of, turned
-from everlog.server.edges import event_of
+from everlog.server.edges import Edges, event_of
 from everlog.server.limits import Limits
 from everlog.server.rates import Rates
+from everlog.server.readers import Readers
 from everlog.server.routes import ROUTES, Needs, Route
 from everlog.server.sending import Answer, Sender, Streaming, answer_of, unless_known
 from everlog.server.tokens import Tokens, find
@@ -112,7 +113,9 @@ class Application:
         self._behind_proxy = behind_proxy
         self.limits = limits
         self.answering = Answering(
-            hub, tokens, secret=secret, limits=limits, monotonic_s=monotonic_s
+            hub,
+            Edges(hub, tokens, secret=secret, limits=limits, monotonic_s=monotonic_s),
+            Readers(hub.ledger, limits=limits),
         )
         rate = limits.requests_per_s
         self._of_token = Rates(rate, 4 * rate, now_s=monotonic_s)

@@ -204,12 +204,7 @@ class Asking:
         """Returns the scope in the query."""
         types = tuple(value for name, value in self.query if name == "type")
         scope = EdgeScope(self.one("prefix"), self.one("relation"), types or None)
-        if scope.prefix is not None:
-            check_name("prefix", scope.prefix)
-        if scope.relation is not None:
-            check_name("relation", scope.relation)
-        for type in types:
-            check_name("type", type)
+        check_scope_names(scope)
         return scope
 
     def path_value(self, name: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
-from functools import partial
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
-from everlog.core.record import StoredRecord
+from everlog.core.record import StoredRecord, made_of_all
 from everlog.core.taking import Judged, Mark
 
 PROTOCOL = 1
@@ -121,11 +120,8 @@ class Offer(NamedTuple):
     """What the hub gave with it then."""
 
 
-as_offer: Callable[[tuple[StoredRecord, int | None, bytes | None]], Offer] = partial(
-    tuple.__new__,  # pyright: ignore[reportUnknownMemberType]
-    Offer,
-)
-"""One of very many, from a tuple of all fields: as `everlog.core.record.as_record`."""
+as_offer = made_of_all(Offer)
+"""One of very many."""
 
 
 class Pushed(NamedTuple):

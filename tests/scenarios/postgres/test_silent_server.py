@@ -91,9 +91,11 @@ async def silenced(site: Site, write: str, side: Side, *, alone: bool) -> list[s
             else:
                 if not fault.happened:
                     break
+                # It fell silent behind the answer, to who tells other readers: nothing is given up.
                 ended.append("answered")
-            # What was given up is closed: the server is told, and no socket is left.
-            await eventually(lambda: site.relay.open <= 1, "only a reader is connected")
+            if ended[-1] != "answered":
+                # What was given up is closed: the server is told, and no socket is left.
+                await eventually(lambda: site.relay.open <= 1, "only a reader is connected")
             site.relay.forget()
             site.relay.answer()
             again = await in_the_end(call)

@@ -1,4 +1,4 @@
-"""The quick reading of a line takes nothing that JSON in general refuses, or reads otherwise."""
+"""The quick readings of lines take nothing that JSON in general refuses, or reads otherwise."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everlog.core.record import StoredRecord
+from everlog.core.taking import BEGINNING, Mark
 from everlog.errors import InvalidMessage
+from everlog.wire import pieces, talks
 from everlog.wire.json_text import read_object
-from everlog.wire.messages import Offer
+from everlog.wire.messages import Offer, Pulled
 from everlog.wire.protocol import MAX_LINE_BYTES
-from everlog.wire.records import offer_line, read_line, read_offer
+from everlog.wire.records import offer_line, read_line, read_lines, read_offer
 from tests.wire.recording import recordings
 from tests.wire.test_round_trips import records
 
@@ -32,6 +34,12 @@ def in_general(line: bytes | str) -> Offer | None:
         return read_offer(read_object(line))
     except InvalidMessage:
         return None
+
+
+def all_at_once(*lines: bytes) -> list[Offer] | None:
+    """Returns what lines say, read by the way that takes many; None if it does not."""
+    many = read_lines(b"".join(lines))
+    return None if many is None else [*map(Offer, *many)]
 
 
 def whole() -> str:
@@ -58,6 +66,13 @@ def test_what_we_write_is_read_quickly_and_says_what_it_said(offer: Offer) -> No
         assert read_line(line.decode()) == offer
 
 
+@given(st.lists(offers, max_size=4))
+def test_what_we_write_is_read_all_at_once_and_says_what_it_said(some: list[Offer]) -> None:
+    lines = [offer_line(offer) for offer in some]
+    # Only of what is escaped by number two writers may differ.
+    assert all_at_once(*lines) in ([some] if b"\\u" not in b"".join(lines) else [None, some])
+
+
 def test_every_recorded_line_of_a_hub_is_read_quickly() -> None:
     count = 0
     for recording in recordings().values():
@@ -65,7 +80,10 @@ def test_every_recorded_line_of_a_hub_is_read_quickly() -> None:
             for line in step.get("response", {}).get("body", ()):
                 if line.startswith('{"record":'):
                     count += 1
-                    assert read_line(line[:-1]) == in_general(line)
+                    expected = in_general(line)
+                    assert expected is not None
+                    assert read_line(line[:-1]) == expected
+                    assert all_at_once(line.encode()) == [expected]
     assert count > 20
 
 
@@ -104,6 +122,9 @@ CHANGES = {
 }
 
 
+SAID_AS_WE_SAY_IT = {"the greatest position", "all flags", "no cause"}
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_line_that_was_changed_is_read_as_it_is_in_general(change: str) -> None:
     old, new = CHANGES[change]
@@ -113,6 +134,12 @@ def test_a_line_that_was_changed_is_read_as_it_is_in_general(change: str) -> Non
     for form in (line, line.encode("utf-8", "surrogatepass")):
         quick = read_line(form)
         assert quick is None or quick == expected
+    changed = line.encode("utf-8", "surrogatepass") + b"\n"
+    right = whole().encode() + b"\n"
+    many = all_at_once(right, changed, right)
+    before = in_general(whole())
+    assert many is None or many == [before, expected, before]
+    assert (many is None) == (change not in SAID_AS_WE_SAY_IT)
 
 
 @pytest.mark.parametrize("end", ["\n", " ", "\r", "\0", "}", ",", "\ufeff"])
@@ -120,13 +147,21 @@ def test_what_stands_before_or_behind_is_not_passed_over(end: str) -> None:
     assert read_line(whole()) is not None
     assert read_line(whole() + end) is None
     assert read_line(end + whole()) is None
+    line = whole().encode() + b"\n"
+    assert all_at_once(line, line) == [in_general(whole())] * 2
+    for text in (line[:-1] + end.encode() + b"\n", end.encode() + line, line + end.encode()):
+        assert all_at_once(line, text, line) is None
+    assert all_at_once(line[:-1]) is None
+    assert all_at_once(line[:-1], line) is None
 
 
 def test_a_line_that_is_too_long_or_no_text_is_not_read_quickly() -> None:
     line = whole().replace('"data":"', '"data":"' + "x" * MAX_LINE_BYTES)
     assert read_line(line) is None
+    assert all_at_once(line.encode() + b"\n") is None
     with pytest.raises(InvalidMessage, match="limit"):
         read_object(line)
+    assert all_at_once(whole().encode().replace("\u00fc".encode(), b"\xfc") + b"\n") is None
     assert read_line(whole().encode().replace("\u00fc".encode(), b"\xfc")) is None
 
 
@@ -135,7 +170,7 @@ def test_a_line_that_was_changed_anywhere_is_never_read_otherwise(rng: random.Ra
         *(b"", b'"', b"\\", b"\\\\", b'\\"', b",", b":", b"{", b"}", b"null", b"0", b"9" * 20),
         *(b"\\ud800", b"\xff", b"\n", b"\x1f", b"A", b" "),
     ]
-    line, both = whole().encode(), 0
+    line, both, both_at_once = whole().encode(), 0, 0
     for _ in range(20_000):
         changed = bytearray(line)
         for _ in range(rng.randint(1, 2)):
@@ -145,7 +180,12 @@ def test_a_line_that_was_changed_anywhere_is_never_read_otherwise(rng: random.Ra
         if quick is not None:
             both += 1
             assert quick == in_general(bytes(changed)), bytes(changed)
+        at_once = all_at_once(bytes(changed) + b"\n")
+        if at_once is not None:
+            both_at_once += 1
+            assert at_once == [in_general(bytes(changed))], bytes(changed)
     assert both > 100
+    assert both_at_once > 100
 
 
 def test_a_line_full_of_escapes_takes_no_more_memory_than_json_in_general() -> None:
@@ -161,3 +201,36 @@ def test_a_line_full_of_escapes_takes_no_more_memory_than_json_in_general() -> N
         assert quick <= tracemalloc.get_traced_memory()[1] + len(long)
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("installed", [True, False], ids=["with msgspec", "without"])
+def test_a_piece_is_read_alike_with_msgspec_and_without(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not installed:
+        monkeypatch.setattr("everlog.wire.records._by_msgspec", lambda: None)
+    record = read_line(whole())
+    assert record is not None
+    first, _, last = pieces.piece_lines(
+        Pulled("e", BEGINNING, (record.record,), (), Mark(7, bytes(32)), True), "hub"
+    )
+    line = whole().encode() + b"\n"
+    read = pieces.read_piece(first + line * 3 + last)
+    assert read.records == (record.record,) * 3
+    assert read.receipts == (record.receipt,) * 3
+    assert talks.read_offers(line * 3) == [record] * 3
+    spaced = line.replace(b'"position":7', b'"position": 7')
+    assert pieces.read_piece(first + line + spaced + last).records == (record.record,) * 2
+    assert talks.read_offers(line + spaced) == [record] * 2
+    for body, told in {
+        first + line + b"\n" + line + last: "is not JSON",
+        first + line * 3: "cut off",
+        first + line * 3 + last[:-1]: "cut off",
+        line * 3 + last: "of no piece",
+        first + line + first + last: "before the last has ended",
+        first + line + last + line + last: "goes on",
+        first + line * 4 + last: "one record more than 3",
+        first + line + line.replace(b'"position":7', b'"position":7,"position":8') + last: "twice",
+    }.items():
+        with pytest.raises(InvalidMessage, match=told):
+            pieces.read_piece(body, most_records=3)

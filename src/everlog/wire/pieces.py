@@ -12,6 +12,7 @@ the last of a piece has the cursor as its `id`, so a stream that was cut goes on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from everlog.core.chain import HASH_BYTES
@@ -22,7 +23,7 @@ from everlog.wire.cursors import scope_id, write_cursor
 from everlog.wire.json_text import flag, number, octets, read_object, text, to_line
 from everlog.wire.messages import Pulled
 from everlog.wire.protocol import MAX_LINE_BYTES, MAX_PIECE
-from everlog.wire.records import read_line, read_receipt, read_record, record_line
+from everlog.wire.records import read_line, read_lines, read_receipt, read_record, record_line
 
 COMMENT = b": still here\n\n"
 """A line of a stream of server-sent events that says nothing, so that nobody takes it for dead."""
@@ -80,12 +81,11 @@ class PieceReader:
         """Takes the next line; returns the piece that it ends, or None. Raises `InvalidMessage`."""
         found = read_line(line)
         if found is not None:
-            record, _, receipt = found
-            self._add(record, receipt)
+            self.take([found.record], [found.receipt])
             return None
         fields = read_object(line, at="line")
         if "record" in fields:
-            self._add(read_record(fields), read_receipt(fields))
+            self.take([read_record(fields)], [read_receipt(fields)])
             return None
         if "from" in fields:
             if self._first is not None:
@@ -101,13 +101,14 @@ class PieceReader:
             return self._end(fields)
         raise InvalidMessage("line", "is neither `from`, `record` nor `to`")
 
-    def _add(self, record: StoredRecord, receipt: bytes | None) -> None:
+    def take(self, records: Sequence[StoredRecord], receipts: Sequence[bytes | None]) -> None:
+        """Takes the records of the next lines, each with its receipt; raises `InvalidMessage`."""
         if self._first is None:
             raise InvalidMessage("line", "is a record of no piece: `from` has to come before")
-        if len(self._records) >= self._most:
+        if len(self._records) + len(records) > self._most:
             raise InvalidMessage("line", f"is one record more than {self._most:,} of a piece")
-        self._records.append(record)
-        self._receipts.append(receipt)
+        self._records += records
+        self._receipts += receipts
 
     def _end(self, fields: dict[str, Any]) -> Pulled:
         if self._first is None:
@@ -136,13 +137,21 @@ class PieceReader:
 def read_piece(body: bytes, *, most_records: int = MAX_PIECE) -> Pulled:
     """Returns the piece that a whole NDJSON answer holds; raises `InvalidMessage`."""
     reader = PieceReader(most_records=most_records)
+    # Nearly all lines are records, but for the first and the last.
+    begin, end = body.find(b"\n") + 1, body.rfind(b"\n", 0, -1) + 1
+    many = read_lines(body[begin:end]) if begin < end and body.endswith(b"\n") else None
     found: Pulled | None = None
-    # It is ASCII nearly always, and then decoded at once.
-    lines = body.decode().split("\n") if body.isascii() else body.split(b"\n")
-    for line in lines[:-1]:
-        if found is not None:
-            raise InvalidMessage("body", "goes on behind the end of its piece")
-        found = reader.feed(line)
+    if many is not None:
+        reader.feed(body[: begin - 1])
+        reader.take(many.records, many.receipts)
+        found = reader.feed(body[end:-1])
+    else:
+        # It is ASCII nearly always, and then decoded at once.
+        lines = body.decode().split("\n") if body.isascii() else body.split(b"\n")
+        for line in lines[:-1]:
+            if found is not None:
+                raise InvalidMessage("body", "goes on behind the end of its piece")
+            found = reader.feed(line)
     if found is None or not body.endswith(b"\n"):
         raise InvalidMessage("body", "was cut off: its last line is not `to`")
     return found

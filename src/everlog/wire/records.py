@@ -14,8 +14,9 @@ from __future__ import annotations
 import json.decoder
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from json.encoder import encode_basestring as _quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from everlog.core.chain import HASH_BYTES, NONCE_BYTES
 from everlog.core.record import StoredRecord, as_record
@@ -31,6 +32,9 @@ from everlog.wire.json_text import (
 )
 from everlog.wire.messages import Offer, as_offer
 from everlog.wire.protocol import MAX_LINE_BYTES
+
+if TYPE_CHECKING:
+    from everlog.wire.many_lines import Many
 
 RECEIPT_BYTES = 32
 
@@ -119,6 +123,26 @@ def read_line(line: bytes | str) -> Offer | None:
     ))
     # fmt: on
     return as_offer((record, hub_version, raw[96:] or None))
+
+
+def read_lines(text: bytes) -> Many | None:
+    """Returns what whole lines say that are written as here, of each what `read_line` returns.
+
+    In a third of the time, where msgspec is installed. None if any of them is written in another
+    way, and where msgspec is not.
+    """
+    read_many = _by_msgspec()
+    # What is no longer than one line may be has none that is.
+    return None if read_many is None or len(text) > MAX_LINE_BYTES else read_many(text)
+
+
+@cache
+def _by_msgspec() -> Callable[[bytes], Many | None] | None:
+    try:
+        from everlog.wire.many_lines import read_many
+    except ImportError:
+        return None
+    return read_many
 
 
 def read_receipt(fields: Mapping[str, Any], *, at: str = "line") -> bytes | None:

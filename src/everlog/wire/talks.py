@@ -33,7 +33,14 @@ from everlog.wire.json_text import (
 )
 from everlog.wire.messages import Hello, Made, Offer, Pushed, Scope, Welcome
 from everlog.wire.protocol import MAX_BODY_BYTES, MAX_PIECE
-from everlog.wire.records import offer_line, read_line, read_offer, read_record, record_text
+from everlog.wire.records import (
+    offer_line,
+    read_line,
+    read_lines,
+    read_offer,
+    read_record,
+    record_text,
+)
 
 MAX_STRICT = 1_000
 """Prefixes of strict streams, at most."""
@@ -191,6 +198,9 @@ def read_offers(body: bytes, *, most: int = MAX_PIECE) -> list[Offer]:
         raise InvalidMessage("body", "was cut off: its last line has no newline")
     if body.count(b"\n") > most:
         raise InvalidMessage("body", f"has {body.count(10):,} lines; the limit is {most:,}")
+    many = read_lines(body)
+    if many is not None:
+        return [*map(Offer, *many)]
     return [
         read_line(line) or read_offer(read_object(line, at=f"line {index}"), at=f"line {index}")
         for index, line in enumerate(body.split(b"\n")[:-1], 1)

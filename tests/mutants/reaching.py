@@ -10,6 +10,7 @@ ADDRESS = "tests/client/test_address.py::"
 FAR = "tests/client/test_far.py::"
 AHEAD = "tests/client/test_ahead.py::"
 ASKED = SYNCING + "test_who_asks_to_be_told_is_told_of_all_that_is_at_the_hub"
+LINES = "tests/wire/test_lines.py::test_a_line_that_was_changed_is_read_as_it_is_in_general"
 STRANGERS = HTTP + "test_what_is_no_hub_is_a_transport_that_failed"
 
 REACHING = [
@@ -44,6 +45,22 @@ REACHING = [
         "and (is_told or not kept[1].pulled.up_to_date)",
         "and len(kept) == 2",
         (SYNCING + "test_who_asks_at_the_same_time_as_others_is_told_of_all_too",),
+    ),
+    Mutant(
+        "what is read at once is compared",
+        "a text in which more stands than was found in it is read by whoever takes every form",
+        "wire/many_lines.py",
+        "if _encode(lines) != text:",
+        "if not _encode(lines):",
+        (LINES,),
+    ),
+    Mutant(
+        "hex of what is read at once",
+        "bytes that are not written in lower-case hex are refused, however many lines are read",
+        "wire/many_lines.py",
+        "if raw.hex() != in_hex:",
+        "if raw.hex() != in_hex.lower():",
+        (LINES,),
     ),
     Mutant(
         "events that are kept back",

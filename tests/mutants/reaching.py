@@ -55,11 +55,11 @@ REACHING = [
         (LINES,),
     ),
     Mutant(
-        "hex of what is read at once",
-        "bytes that are not written in lower-case hex are refused, however many lines are read",
-        "wire/many_lines.py",
-        "if raw.hex() != in_hex:",
-        "if raw.hex() != in_hex.lower():",
+        "hex of what is read quickly",
+        "bytes that are not written in lower-case hex are refused, however lines are read",
+        "wire/json_text.py",
+        "return raw if raw.hex() == text else None",
+        "return raw if raw.hex() == text.lower() else None",
         (LINES,),
     ),
     Mutant(

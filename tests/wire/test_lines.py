@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 import tracemalloc
+from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from everlog.core.record import StoredRecord
 from everlog.core.taking import BEGINNING, Mark
 from everlog.errors import InvalidMessage
 from everlog.wire import pieces, talks
+from everlog.wire import records as reading
 from everlog.wire.json_text import read_object
 from everlog.wire.messages import Offer, Pulled
 from everlog.wire.protocol import MAX_LINE_BYTES
@@ -203,12 +206,23 @@ def test_a_line_full_of_escapes_takes_no_more_memory_than_json_in_general() -> N
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("there", [None, ModuleType("msgspec")], ids=["missing", "too old"])
+def test_without_a_msgspec_of_use_nothing_is_read_at_once(
+    there: ModuleType | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "msgspec", there)
+    monkeypatch.delitem(sys.modules, "everlog.wire.many_lines", raising=False)
+    monkeypatch.setattr(reading, "_by_msgspec", vars(reading)["_by_msgspec"].__wrapped__)
+    assert all_at_once(whole().encode() + b"\n") is None
+    assert talks.read_offers(whole().encode() + b"\n") == [in_general(whole())]
+
+
 @pytest.mark.parametrize("installed", [True, False], ids=["with msgspec", "without"])
 def test_a_piece_is_read_alike_with_msgspec_and_without(
     installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not installed:
-        monkeypatch.setattr("everlog.wire.records._by_msgspec", lambda: None)
+        monkeypatch.setattr(reading, "_by_msgspec", lambda: None)
     record = read_line(whole())
     assert record is not None
     first, _, last = pieces.piece_lines(

@@ -98,6 +98,18 @@ def octets(fields: Mapping[str, Any], name: str, *, at: str, size: int) -> bytes
     _wrong(fields, name, at, f"{size} bytes in lower-case hex")
 
 
+def octets_of(text: str) -> bytes | None:
+    """Returns the bytes of lower-case hex; None if it is none.
+
+    For very many of them, joined, in one go.
+    """
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return raw if raw.hex() == text else None  # what is read as hex may have capitals and spaces
+
+
 def octets_or_none(fields: Mapping[str, Any], name: str, *, at: str, size: int) -> bytes | None:
     """Returns a field that is bytes in lower-case hex, null or missing."""
     return None if fields.get(name) is None else octets(fields, name, at=at, size=size)

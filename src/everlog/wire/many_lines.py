@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from everlog.core.record import StoredRecord, as_record
-from everlog.wire.json_text import MOST
+from everlog.wire.json_text import MOST, octets_of
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 _Hex = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
@@ -71,12 +71,8 @@ def read_many(text: bytes) -> Many | None:
     receipts: list[bytes | None] = []
     for line in lines:
         inner, receipt = line.record, line.receipt
-        in_hex = inner.nonce + inner.hash + line.chain + (receipt or "")
-        try:
-            raw = bytes.fromhex(in_hex)
-        except ValueError:
-            return None
-        if raw.hex() != in_hex:  # what is read as hex may have capitals and spaces in it
+        raw = octets_of(inner.nonce + inner.hash + line.chain + (receipt or ""))
+        if raw is None:
             return None
         # fmt: off
         records.append(as_record((

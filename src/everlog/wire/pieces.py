@@ -81,11 +81,11 @@ class PieceReader:
         """Takes the next line; returns the piece that it ends, or None. Raises `InvalidMessage`."""
         found = read_line(line)
         if found is not None:
-            self.take([found.record], [found.receipt])
+            self.add([found.record], [found.receipt])
             return None
         fields = read_object(line, at="line")
         if "record" in fields:
-            self.take([read_record(fields)], [read_receipt(fields)])
+            self.add([read_record(fields)], [read_receipt(fields)])
             return None
         if "from" in fields:
             if self._first is not None:
@@ -101,7 +101,7 @@ class PieceReader:
             return self._end(fields)
         raise InvalidMessage("line", "is neither `from`, `record` nor `to`")
 
-    def take(self, records: Sequence[StoredRecord], receipts: Sequence[bytes | None]) -> None:
+    def add(self, records: Sequence[StoredRecord], receipts: Sequence[bytes | None]) -> None:
         """Takes the records of the next lines, each with its receipt; raises `InvalidMessage`."""
         if self._first is None:
             raise InvalidMessage("line", "is a record of no piece: `from` has to come before")
@@ -143,7 +143,7 @@ def read_piece(body: bytes, *, most_records: int = MAX_PIECE) -> Pulled:
     found: Pulled | None = None
     if many is not None:
         reader.feed(body[: begin - 1])
-        reader.take(many.records, many.receipts)
+        reader.add(many.records, many.receipts)
         found = reader.feed(body[end:-1])
     else:
         # It is ASCII nearly always, and then decoded at once.

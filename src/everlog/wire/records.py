@@ -26,6 +26,7 @@ from everlog.wire.json_text import (
     number,
     number_or_none,
     octets,
+    octets_of,
     octets_or_none,
     text,
     text_or_none,
@@ -104,16 +105,15 @@ def read_line(line: bytes | str) -> Offer | None:
             head.groups()
         )
         hash, position_, version_, flags_, recorded, chain, hub_version_, receipt = tail.groups()
-        in_hex = nonce + hash + chain + (receipt or "")
-        raw = bytes.fromhex(in_hex)
-    except ValueError:  # no UTF-8, no text of JSON, or no hex
+        raw = octets_of(nonce + hash + chain + (receipt or ""))
+    except ValueError:  # no UTF-8, or no text of JSON
         return None
     schema, position, version, flags = int(schema_), int(position_), int(version_), int(flags_)
     hub_version = None if hub_version_ is None else int(hub_version_)
     if (
-        not (1 <= schema <= MOST and position <= MOST and version <= MOST and flags <= 255)
+        raw is None
+        or not (1 <= schema <= MOST and position <= MOST and version <= MOST and flags <= 255)
         or (hub_version or 0) > MOST
-        or raw.hex() != in_hex  # what is read as hex may have capitals and spaces in it
     ):
         return None
     # fmt: off
